@@ -1,0 +1,64 @@
+"""The contract of the data pipeline: what a recording, a window and a sample are.
+
+Shapes: `eeg_uV` is float32 (n_chans, n_times), in microvolts. `positions` is float32 (n_chans, 3), electrode positions in
+units of the head radius (x right, y front, z up; `neuroleon.common.montage`). Times are seconds from the first sample.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at `onset_s`; `code` is the file's own word for it, `duration_s` may be 0."""
+
+    onset_s: float
+    code: str
+    duration_s: float = 0.0
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One EEG recording of one subject, in microvolts, without its non-EEG columns.
+
+    `boundaries` are sample indices at which time jumps (concatenated trials): filters run inside the pieces only.
+    `left_out` says which columns of the file are not here, and why.
+    """
+
+    eeg_uV: np.ndarray
+    ch_names: tuple[str, ...]
+    positions: np.ndarray
+    sfreq: float
+    events: tuple[Event, ...]
+    name: str  # of the recording, never a path: unique inside its data set
+    subject: str
+    group: str = ""  # session or block inside the subject, where splits need it
+    boundaries: tuple[int, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    name_map: dict[str, str] = field(default_factory=dict)  # the file's channel name -> ours
+
+    @property
+    def n_times(self) -> int:
+        return self.eeg_uV.shape[1]
+
+    @property
+    def duration_s(self) -> float:
+        return self.n_times / self.sfreq
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a preprocessed recording at 200 Hz that becomes one EEG span.
+
+    `scale_uV` is the robust scale (IQR / 1.349) of the recording it was cut from: the tokenizer divides by it and keeps
+    it as a token.
+    """
+
+    eeg_uV: np.ndarray
+    ch_names: tuple[str, ...]
+    positions: np.ndarray
+    scale_uV: float
+    sfreq: float = 200.0
