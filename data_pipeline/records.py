@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from neuroleon.common.window import Window
+
+__all__ = ["Event", "Recording", "Window"]
+
 
 @dataclass(frozen=True)
 class Event:
@@ -47,18 +51,3 @@ class Recording:
     @property
     def duration_s(self) -> float:
         return self.n_times / self.sfreq
-
-
-@dataclass(frozen=True)
-class Window:
-    """A stretch of a preprocessed recording at 200 Hz that becomes one EEG span.
-
-    `scale_uV` is the robust scale (IQR / 1.349) of the recording it was cut from: the tokenizer divides by it and keeps
-    it as a token.
-    """
-
-    eeg_uV: np.ndarray
-    ch_names: tuple[str, ...]
-    positions: np.ndarray
-    scale_uV: float
-    sfreq: float = 200.0

@@ -1,0 +1,21 @@
+"""A window: the stretch of EEG that becomes one span of tokens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a preprocessed recording.
+
+    `eeg_uV` is float32 (n_chans, n_times) in microvolts at `sfreq` Hz; `positions` is float32 (n_chans, 3) in head radii
+    (x right, y front, z up). `scale_uV` is the robust scale (IQR / 1.349) of the recording that it was cut from: the EEG
+    tokenizer divides by it and keeps it as a token.
+    """
+
+    eeg_uV: np.ndarray
+    ch_names: tuple[str, ...]
+    positions: np.ndarray
+    scale_uV: float
+    sfreq: float = 200.0

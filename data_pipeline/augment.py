@@ -1,0 +1,44 @@
+"""Changes of a window's signal that a brain would not notice: each makes another tokenization of the same trial.
+
+With few paired trials a transformer memorises them by epoch five (design.md, section 5); several tokenizations of each,
+made here before the tokenizer sees the signal, are what stands against it.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from neuroleon.common.window import Window
+
+NOISE = (0.1, 0.3)  # standard deviation, in units of the window's scale
+AMPLITUDE = 0.2  # largest |log| of the factor
+SHIFT_SAMPLES = 2  # 10 ms at 200 Hz
+DROPPED_SHARE = 0.25
+MIN_CHANNELS_TO_DROP = 4
+
+
+def augment(window: Window, rng: np.random.Generator) -> Window:
+    """The window with channels left out, shifted in time, scaled and with noise; same length and `scale_uV`.
+
+    The scale stays, so that a larger amplitude is seen as one. What a shift uncovers repeats the nearest sample.
+    """
+    kept = _kept_channels(len(window.ch_names), rng)
+    eeg_uV = window.eeg_uV[kept]
+    shift = int(rng.integers(-SHIFT_SAMPLES, SHIFT_SAMPLES + 1))
+    times = np.clip(np.arange(eeg_uV.shape[1]) - shift, 0, eeg_uV.shape[1] - 1)
+    factor = np.exp(rng.uniform(-AMPLITUDE, AMPLITUDE))
+    noise = rng.standard_normal(eeg_uV.shape) * rng.uniform(*NOISE) * window.scale_uV
+    return replace(
+        window,
+        eeg_uV=(eeg_uV[:, times] * factor + noise).astype(np.float32),
+        ch_names=tuple(window.ch_names[i] for i in kept),
+        positions=window.positions[kept],
+    )
+
+
+def _kept_channels(n_chans: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices, in order, without 0 to 25 % of them; all of them where there are few."""
+    if n_chans < MIN_CHANNELS_TO_DROP:
+        return np.arange(n_chans)
+    n_dropped = rng.integers(int(n_chans * DROPPED_SHARE) + 1)
+    return np.sort(rng.permutation(n_chans)[n_dropped:])

@@ -1,0 +1,116 @@
+"""What belongs to a window: its label, its sentences, and the picture that was looked at."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.pictures import SUFFIXES, load_picture
+from neuroleon.data_pipeline.recipe import PictureSpec, Recipe, template_fields
+from neuroleon.data_pipeline.stimuli import draw
+
+SIZE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The picture of one sample; `key` names it inside the data set, `pixels` are uint8 (64, 64, 3)."""
+
+    key: str
+    pixels: np.ndarray
+
+
+def slug(text: str) -> str:
+    """A file name's worth of a text; texts that differ only in signs stay apart by a short hash."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+    return plain if plain == text else f"{plain}-{blake2b(text.encode(), digest_size=2).hexdigest()}".strip("-")
+
+
+@dataclass
+class Pairing:
+    """The pairing rules of one recipe; `folder` is where its source lies.
+
+    Raises:
+        ConfigError: the recipe asks for a field that the event does not have, or for an impossible drawing.
+        DataError: a file of stimuli is absent or damaged.
+    """
+
+    recipe: Recipe
+    folder: Path
+    _files: dict[str, list[Path]] = field(default_factory=dict)
+    _drawn: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def texts(self, label: str | None, info: Mapping[str, Any]) -> dict[str, Any]:
+        """`texts`, `label_text` and `question` of a sample; without a label there is nothing to say."""
+        spec = self.recipe.texts
+        if label is None:
+            return {"texts": [], "label_text": None, "question": None}
+        values = self._values(label, info)
+        return {
+            "texts": [self._fill(wording, values) for wording in spec.wordings],
+            "label_text": self._fill(spec.label_text, values),
+            "question": spec.question,
+        }
+
+    def picture(self, label: str | None, info: Mapping[str, Any], key: str) -> Shown | None:
+        """The picture of a sample; of several photographs of a class, a hash of the sample's key chooses one."""
+        spec = self.recipe.picture
+        if label is None or spec.kind in ("none", "own"):
+            return None
+        return self._drawing(spec, label, info) if spec.kind == "drawing" else self._photograph(spec, label, key)
+
+    def all_photographs(self) -> list[tuple[str, Shown]]:
+        """(label, picture) of every stimulus file of the recipe, also of those that no sample carries."""
+        if self.recipe.picture.kind != "files":
+            return []
+        return [(label, self._load(label, i)) for label in self.recipe.picture.by_label for i in range(len(self._of(label)))]
+
+    def _values(self, label: str, info: Mapping[str, Any]) -> dict[str, Any]:
+        return {**info, "label": label, "phrase": self.recipe.labels.phrase(label)}
+
+    def _fill(self, template: str, values: Mapping[str, Any]) -> str:
+        if missing := sorted(template_fields(template) - values.keys()):
+            known = ", ".join(sorted(values))
+            raise ConfigError(f"recipe {self.recipe.name}: {template!r} asks for {missing[0]}; the event has {known}")
+        return template.format_map(values)
+
+    def _drawing(self, spec: PictureSpec, label: str, info: Mapping[str, Any]) -> Shown:
+        values = self._values(label, info)
+        parameters, fields = {}, {"label"}
+        for name, value in {**spec.parameters, **(spec.by_label.get(label) or {})}.items():
+            parameters[name] = value
+            if isinstance(value, str) and (asked := template_fields(value)):
+                filled = self._fill(value, values)
+                one = next(iter(asked))
+                parameters[name] = values[one] if value == f"{{{one}}}" else filled  # a lone field keeps its type
+                fields |= asked - {"phrase"}
+        key = "-".join(slug(str(values[name])) for name in ("label", *sorted(fields - {"label"})))
+        if key not in self._drawn:
+            self._drawn[key] = draw(str(spec.draw), SIZE, **parameters)
+        return Shown(key=key, pixels=self._drawn[key])
+
+    def _photograph(self, spec: PictureSpec, label: str, key: str) -> Shown:
+        number = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") % len(self._of(label))
+        return self._load(label, number)
+
+    def _of(self, label: str) -> list[Path]:
+        if label not in self._files:
+            pattern = self.recipe.picture.by_label.get(label)
+            if pattern is None:
+                raise ConfigError(f"recipe {self.recipe.name}: picture.by_label has no files for label {label!r}")
+            files = sorted(p for p in self.folder.glob(pattern) if p.suffix.lower() in SUFFIXES)
+            if not files:
+                raise DataError(f"{self.folder}: no picture fits {pattern!r}; expected the stimuli of label {label!r}")
+            self._files[label] = files
+        return self._files[label]
+
+    def _load(self, label: str, number: int) -> Shown:
+        key = f"{slug(label)}-{number:02d}"  # never the file's own name: it may be a person's
+        if key not in self._drawn:
+            self._drawn[key] = load_picture(self._of(label)[number], SIZE)
+        return Shown(key=key, pixels=self._drawn[key])

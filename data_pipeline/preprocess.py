@@ -1,0 +1,229 @@
+"""From a recording in microvolts to the signal that tokenizers read: filtered, 200 Hz, no bad channels, referenced.
+
+One frozen setting, with a fingerprint: shards, tokenizers and model folders carry it, so that a model meets at use the
+signal that it met in training.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.files import sha256_json
+from neuroleon.data_pipeline.plausibility import PLAUSIBLE, pieces, robust_scale
+from neuroleon.data_pipeline.records import Recording
+
+VERSION = 1
+_LINES_HZ = (50.0, 60.0, 100.0, 120.0)
+_LINE_OVER_FLOOR = 10.0  # power in the line's bin over the median of the bins 2 to 6 Hz away
+_LINE_SMOOTHING_S = 0.25
+_LOUD_MADS = 6.0
+_SMALLEST_MAD = 0.3  # of natural log power: with a few alike channels a factor of 6 is still no fault
+_FEWEST_TO_COMPARE = 4  # channels; fewer give neither an average reference nor an outlier
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A recording after `Preprocess.apply`: microvolts at `sfreq`, its robust scale, and all that was decided."""
+
+    recording: Recording
+    scale_uV: float
+    bad_channels: dict[str, str]  # channel -> why it is not in the recording
+    notes: tuple[str, ...]
+    notch_hz: tuple[float, ...]
+    band_hz: tuple[float, float]
+    reference: Literal["average", "none"]  # `none`: as recorded
+
+
+def _ratio(sfreq_in: float, sfreq_out: float, n_times: int) -> Fraction:
+    """The resampling ratio as the simplest fraction that drifts by less than half a sample over the recording."""
+    exact = sfreq_out / sfreq_in
+    for largest in (1_000, 10_000, 100_000):
+        ratio = Fraction(exact).limit_denominator(largest)
+        if abs(float(ratio) - exact) * n_times < 0.5:
+            return ratio
+    raise DataError(f"{sfreq_in!r} Hz has no simple ratio to {sfreq_out:g} Hz; resample the recording first")
+
+
+def _find_lines(eeg_uV: np.ndarray, sfreq: float, spans: list[tuple[int, int]], below_hz: float) -> tuple[float, ...]:
+    """Power-line frequencies that stand out of the spectrum (median over channels, mean over pieces)."""
+    from scipy.signal import welch
+
+    long_enough = [(start, stop) for start, stop in spans if stop - start >= sfreq]
+    if not long_enough:
+        return ()
+    segment = min(int(2 * sfreq), *(stop - start for start, stop in long_enough))
+    spectra = [welch(eeg_uV[:, a:b], sfreq, nperseg=segment) for a, b in long_enough]
+    frequencies, power = spectra[0][0], np.mean([np.median(p, axis=0) for _, p in spectra], axis=0)
+    found = []
+    for line in _LINES_HZ:
+        distance = np.abs(frequencies - line)
+        around = power[(distance > 2) & (distance <= 6)]
+        if line < below_hz and around.size and power[distance <= 1].max() > _LINE_OVER_FLOOR * np.median(around):
+            found.append(line)
+    return tuple(found)
+
+
+def _without_line(eeg_uV: np.ndarray, sfreq: float, line_hz: float) -> np.ndarray:
+    """Subtract the sine at `line_hz` whose amplitude and phase change slowly (complex demodulation, 0.6 Hz wide).
+
+    Unlike mne's notch filters it does not ring at the ends of a piece: of a hum of 60 uV they left up to 80 uV there.
+    """
+    from scipy.signal import oaconvolve
+    from scipy.signal.windows import gaussian
+
+    width = _LINE_SMOOTHING_S * sfreq
+    kernel = gaussian(2 * round(4 * width) + 1, width)[None]
+    n_times = eeg_uV.shape[1]
+    carrier = np.exp(2j * np.pi * line_hz / sfreq * np.arange(n_times))
+    weight = oaconvolve(np.ones((1, n_times)), kernel, mode="same", axes=1)
+    amplitude = oaconvolve(eeg_uV * carrier.conj(), kernel, mode="same", axes=1) / weight
+    return eeg_uV - 2 * (amplitude * carrier).real
+
+
+def _filter(eeg_uV: np.ndarray, sfreq: float, band: tuple[float, float], notch: tuple[float, ...]) -> np.ndarray:
+    """Detrend, notch and band-pass one piece, zero phase. Butterworth: FIR filters need longer pieces than trials."""
+    from mne.filter import filter_data
+    from scipy.signal import detrend
+
+    signal = detrend(eeg_uV.astype(np.float64), type="linear")
+    for line_hz in notch:
+        signal = _without_line(signal, sfreq, line_hz)
+    iir = {"order": 4, "ftype": "butter", "output": "sos"}
+    return filter_data(signal, sfreq, *band, method="iir", iir_params=iir, verbose="ERROR")
+
+
+def _loud(eeg_uV: np.ndarray) -> np.ndarray:
+    """Channels whose log power is far from the others'."""
+    if len(eeg_uV) < _FEWEST_TO_COMPARE:
+        return np.zeros(len(eeg_uV), bool)
+    log_power = np.log(np.maximum(eeg_uV.var(axis=1), np.finfo(float).tiny))
+    deviation = np.abs(log_power - np.median(log_power))
+    return deviation > _LOUD_MADS * max(float(np.median(deviation)), _SMALLEST_MAD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """The signal front-end of all stages.
+
+    The upper edge is lowered to 0.4 times the recording's rate. `notch="auto"` removes a power line that stands out of
+    the spectrum, where the band-pass alone would leave some of it (below twice the upper edge). `reference="average"`
+    needs four good channels, else the recording stays as it is referenced. Windows are clipped at `clip` robust scales
+    by those who write them.
+    """
+
+    version: int = VERSION
+    low_hz: float = 0.5
+    high_hz: float = 45.0
+    notch: Literal["auto", "none"] = "auto"
+    sfreq: float = 200.0
+    reference: Literal["average", "none"] = "average"
+    clip: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise ConfigError(
+                f"preprocess version {self.version}, this program has {VERSION}; use the program that made it"
+            )
+        if not 0 < self.low_hz < self.high_hz < self.sfreq / 2:
+            raise ConfigError(
+                f"preprocess: 0 < low_hz {self.low_hz:g} < high_hz {self.high_hz:g} < {self.sfreq / 2:g} Hz fails"
+            )
+        if self.notch not in {"auto", "none"} or self.reference not in {"average", "none"} or not self.clip > 0:
+            raise ConfigError(
+                f"preprocess: notch {self.notch!r}, reference {self.reference!r}, clip {self.clip!r}; expected auto or "
+                "none, average or none, and a positive number"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as a JSON-able dict, whole numbers as floats: `45` and `45.0` are the same setting."""
+        return {k: float(v) if isinstance(v, int) and k != "version" else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigError: a field is missing, unknown or out of range.
+        """
+        expected = {field.name for field in fields(cls)}
+        if value.keys() != expected:
+            raise ConfigError(f"preprocess: fields {sorted(value)}, expected {sorted(expected)}")
+        return cls(**value)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the settings."""
+        return sha256_json(self.to_json())
+
+    def apply(self, recording: Recording) -> Preprocessed:
+        """Filter, resample, drop bad channels, reference and measure. Events and boundaries keep their times.
+
+        Raises:
+            DataError: most channels hold NaN or infinity, or no signal is left.
+        """
+        finite = np.isfinite(recording.eeg_uV).all(axis=1)
+        if finite.sum() * 2 < len(finite):
+            raise DataError(
+                f"{recording.name}: {(~finite).sum()} of {len(finite)} channels hold NaN or infinity; cut out the gaps"
+            )
+        band = (self.low_hz, min(self.high_hz, 0.4 * recording.sfreq))
+        signal, boundaries, notch_hz = self._filter_and_resample(recording, finite, band)
+        flat = recording.eeg_uV[finite].std(axis=1) < PLAUSIBLE.flat_std_uV
+        loud = np.zeros(len(signal), bool)
+        loud[~flat] = _loud(signal[~flat])
+        suspects = dict.fromkeys(np.flatnonzero(finite)[flat].tolist(), "flat")
+        suspects |= dict.fromkeys(np.flatnonzero(finite)[loud].tolist(), "its power is far from the other channels'")
+        bad = dict.fromkeys(np.flatnonzero(~finite).tolist(), "holds NaN or infinity")
+        notes = []
+        if (len(bad) + len(suspects)) * 2 > len(finite):
+            names = ", ".join(recording.ch_names[i] for i in suspects)
+            notes.append(f"kept {names}, which look bad: without them less than half of the channels would be left")
+        else:
+            bad |= suspects
+        keep = [i for i in range(len(finite)) if i not in bad]
+        signal = signal[[i not in bad for i in np.flatnonzero(finite)]]
+        reference = self.reference if len(keep) >= _FEWEST_TO_COMPARE else "none"
+        if reference == "average":
+            signal = signal - signal.mean(axis=0)
+        scale_uV = robust_scale(signal)
+        if not scale_uV > 0:
+            raise DataError(f"{recording.name}: nothing is left between {band[0]:g} and {band[1]:g} Hz; is this EEG?")
+        result = replace(
+            recording,
+            eeg_uV=signal.astype(np.float32),
+            ch_names=tuple(recording.ch_names[i] for i in keep),
+            positions=recording.positions[keep],
+            sfreq=self.sfreq,
+            boundaries=boundaries,
+        )
+        return Preprocessed(
+            recording=result,
+            scale_uV=scale_uV,
+            bad_channels={recording.ch_names[i]: why for i, why in sorted(bad.items())},
+            notes=tuple(notes),
+            notch_hz=notch_hz,
+            band_hz=band,
+            reference=reference,
+        )
+
+    def _filter_and_resample(
+        self, recording: Recording, rows: np.ndarray, band: tuple[float, float]
+    ) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
+        """The chosen rows at our rate, the boundaries there, and the power lines that were removed."""
+        from scipy.signal import resample_poly
+
+        eeg_uV, spans = recording.eeg_uV[rows], pieces(recording.n_times, recording.boundaries)
+        below_hz = min(2 * band[1], 0.45 * recording.sfreq)
+        notch = _find_lines(eeg_uV, recording.sfreq, spans, below_hz) if self.notch == "auto" else ()
+        ratio = _ratio(recording.sfreq, self.sfreq, recording.n_times)
+        # a piece starts at the sample nearest to its time, so that rounding does not add up over many pieces
+        edges = [round(edge * ratio) for edge in (0, *recording.boundaries, recording.n_times)]
+        result = np.empty((len(eeg_uV), edges[-1]))
+        for (start, stop), first, end in zip(spans, edges[:-1], edges[1:], strict=True):
+            filtered = _filter(eeg_uV[:, start:stop], recording.sfreq, band, notch)
+            resampled = resample_poly(filtered, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+            result[:, first:end] = resampled[:, : end - first]
+        return result, tuple(edges[1:-1]), notch

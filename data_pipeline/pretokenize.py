@@ -1,0 +1,256 @@
+"""Sample shards to token shards: every sample is tokenized once, so that training reads integers.
+
+    OUT/NAME/train-000000.tar ...   KEY.npy int32 local ids end to end, KEY.json what lies where
+    OUT/NAME/vocabulary.json, instructions.json (local text ids of every wording), tokens.json (how they were made)
+
+Each shard is one task: a killed run goes on where it stopped.
+"""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from neuroleon.common.errors import DataError
+from neuroleon.common.files import read_json, write_json
+from neuroleon.common.seed import generator
+from neuroleon.common.window import Window
+from neuroleon.data_pipeline.augment import augment
+from neuroleon.data_pipeline.shards import Record, ShardReader, index_path, write_manifest, write_shard
+from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.tokenizers.base import Tokenizer
+from neuroleon.tokenizers.tasks import TASKS
+from neuroleon.tokenizers.vocabulary import Vocabulary
+
+FORMAT = 1
+VOCABULARY, INSTRUCTIONS, SETTINGS = "vocabulary.json", "instructions.json", "tokens.json"
+_BATCH = 32  # samples encoded together
+_REPLACED = ("positions", "texts", "label_text", "question")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizers:
+    """The three tokenizers of a vocabulary."""
+
+    text: Tokenizer
+    image: Any  # a Tokenizer with image_size and tokens
+    eeg: Any  # a Tokenizer with tokens_per_step
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizers":
+        """From `folder/text`, `folder/image` and `folder/eeg`.
+
+        Raises:
+            CheckpointError: one of them is missing or damaged.
+        """
+        from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
+        from neuroleon.tokenizers.image import ImageTokenizer
+        from neuroleon.tokenizers.text import TextTokenizer
+
+        return cls(
+            text=TextTokenizer.load(folder / "text"),
+            image=ImageTokenizer.load(folder / "image"),
+            eeg=EEGTokenizer.load(folder / "eeg"),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` reads."""
+        for name in ("text", "image", "eeg"):
+            getattr(self, name).save(folder / name)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.of(text=self.text, image=self.image, eeg=self.eeg)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One task: the samples `start` .. `stop - 1` of a split become `path`."""
+
+    samples: ShardReader
+    start: int
+    stop: int
+    path: Path
+    variants: int
+    seed: int
+
+
+def tokenize_shards(
+    samples: Sequence[Path], tokenizers: Tokenizers, out: Path, *, variants: int = 4, seed: int = 0, workers: int = 1
+) -> list[Path]:
+    """Tokenize the sample folders `samples` (each DIR/NAME) into `out`/NAME; shards that are there already stay.
+
+    Args:
+        variants: EEG tokenizations of a training sample: the clean one, then augmented ones. Other splits have one.
+        workers: processes; 1 works in this one.
+
+    Returns:
+        The token folders.
+
+    Raises:
+        DataError: a sample folder is damaged, or `out`/NAME holds tokens of other tokenizers, samples or settings.
+    """
+    if variants < 1 or workers < 1:
+        raise DataError(f"tokens: variants is {variants} and workers {workers}; expected at least 1 of each")
+    folders: list[Path] = []
+    shards: list[_Shard] = []
+    for source in samples:
+        folder = out / source.name
+        readers = {split: ShardReader(source, split) for split in SPLITS}
+        _claim(folder, readers, tokenizers, variants, seed)
+        shards += _tasks(folder, readers, variants, seed)
+        folders.append(folder)
+    todo = [shard for shard in shards if not (shard.path.is_file() and index_path(shard.path).is_file())]
+    _run(todo, tokenizers, workers, done=len(shards) - len(todo))
+    for source, folder in zip(samples, folders, strict=True):
+        facts = ShardReader(source, SPLITS[0]).manifest
+        facts = {name: value for name, value in facts.items() if name not in ("format", "shards", "n_samples")}
+        write_manifest(folder, samples=facts, **read_json(folder / SETTINGS))
+    return folders
+
+
+def _claim(folder: Path, readers: dict[str, ShardReader], tokenizers: Tokenizers, variants: int, seed: int) -> None:
+    """Write what the folder's tokens are made with, or compare with what an earlier run wrote."""
+    vocabulary = tokenizers.vocabulary
+    settings = {
+        "tokens_format": FORMAT,
+        "vocabulary": vocabulary.fingerprint,
+        "source": {split: reader.fingerprint for split, reader in readers.items()},
+        "variants": variants,
+        "seed": seed,
+    }
+    path = folder / SETTINGS
+    if path.exists():
+        found = read_json(path)
+        if found != settings:
+            differ = sorted(name for name in settings if found.get(name) != settings[name])
+            raise DataError(f"{path}: tokens made with another {', '.join(differ)}; choose another folder or delete it")
+    vocabulary.save(folder / VOCABULARY)
+    wordings = {name: tokenizers.text.encode(task.instructions) for name, task in TASKS.items()}
+    write_json(folder / INSTRUCTIONS, wordings)
+    write_json(path, settings)
+
+
+def _tasks(folder: Path, readers: dict[str, ShardReader], variants: int, seed: int) -> Iterator[_Shard]:
+    """One task per sample shard, under the same name."""
+    for split, reader in readers.items():
+        start = 0
+        for name, entry in sorted(reader.manifest["shards"].items()):
+            if not name.startswith(f"{split}-"):
+                continue
+            stop = start + entry["n_samples"]
+            yield _Shard(reader, start, stop, folder / name, variants if split == "train" else 1, seed)
+            start = stop
+
+
+def _run(shards: list[_Shard], tokenizers: Tokenizers, workers: int, done: int) -> None:
+    with tqdm(total=done + len(shards), initial=done, unit="shard", desc="tokens") as bar:
+        if workers == 1:
+            for shard in shards:
+                _tokenize_shard(shard, tokenizers)
+                bar.update()
+            return
+        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an unknown state
+        with TemporaryDirectory() as folder:  # networks do not pickle; their folders do as well
+            tokenizers.save(Path(folder))
+            with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(Path(folder),)) as pool:
+                for future in as_completed([pool.submit(_tokenize_in_worker, shard) for shard in shards]):
+                    future.result()
+                    bar.update()
+
+
+_worker_tokenizers: Tokenizers
+
+
+def _start_worker(folder: Path) -> None:
+    import torch
+
+    global _worker_tokenizers  # loaded once per process, not once per shard
+    _worker_tokenizers = Tokenizers.load(folder)
+    torch.set_num_threads(1)
+
+
+def _tokenize_in_worker(shard: _Shard) -> None:
+    _tokenize_shard(shard, _worker_tokenizers)
+
+
+def _tokenize_shard(shard: _Shard, tokenizers: Tokenizers) -> None:
+    starts = range(shard.start, shard.stop, _BATCH)
+    batches = ([shard.samples[i] for i in range(s, min(s + _BATCH, shard.stop))] for s in starts)
+    records = chain.from_iterable(_tokenize(batch, tokenizers, shard) for batch in batches)
+    write_shard(shard.path, records, required=("json", "npy"))
+
+
+def _tokenize(samples: list[Record], tokenizers: Tokenizers, shard: _Shard) -> list[dict[str, Any]]:
+    """The token records of a batch of samples, each modality encoded in one call."""
+    n = shard.variants
+    with_eeg = [sample for sample in samples if "npy" in sample]
+    with_image = [sample for sample in samples if "png" in sample]
+    windows = [w for sample in with_eeg for w in _variants(sample, shard)]
+    eeg_tokens = tokenizers.eeg.encode(windows) if windows else []
+    pictures = tokenizers.image.encode(_pictures(with_image, tokenizers, shard.path)) if with_image else []
+    eeg = {s["__key__"]: eeg_tokens[i * n : (i + 1) * n] for i, s in enumerate(with_eeg)}
+    image = {s["__key__"]: ids for s, ids in zip(with_image, pictures, strict=True)}
+    step = tokenizers.eeg.tokens_per_step
+    return [_record(s, eeg.get(s["__key__"], []), image.get(s["__key__"]), tokenizers.text, step) for s in samples]
+
+
+def _variants(sample: Record, shard: _Shard) -> list[Window]:
+    """The clean window, then augmented ones; which depends on the seed, the sample and the variant alone."""
+    info = sample["json"]
+    scale = float(info["scale_uV"])
+    clean = Window(
+        eeg_uV=sample["npy"].astype(np.float32) * np.float32(scale),
+        ch_names=tuple(info["ch_names"]),
+        positions=np.array(info["positions"], dtype=np.float32),  # an unknown one is null there and NaN here
+        scale_uV=scale,
+        sfreq=float(info["sfreq"]),
+    )
+    names = (("augment", shard.seed, info["recipe"], sample["__key__"], v) for v in range(1, shard.variants))
+    return [clean, *(augment(clean, generator(*name)) for name in names)]
+
+
+def _pictures(samples: list[Record], tokenizers: Tokenizers, path: Path) -> np.ndarray:
+    side = tokenizers.image.image_size
+    for sample in samples:
+        if sample["png"].shape != (side, side, 3):
+            raise DataError(
+                f"{path.name}: picture of {sample['__key__']} is {sample['png'].shape}, the image tokenizer takes "
+                f"{(side, side, 3)}; prepare the samples with pictures of that size"
+            )
+    return np.stack([sample["png"] for sample in samples])
+
+
+def _record(sample: Record, eeg: list[Any], image: np.ndarray | None, text: Tokenizer, step: int) -> dict[str, Any]:
+    info, pieces, end = sample["json"], [], 0
+
+    def put(ids: Sequence[int] | np.ndarray) -> list[int]:
+        nonlocal end
+        pieces.append(np.asarray(ids, dtype=np.int32))
+        end += len(ids)
+        return [end - len(ids), end]
+
+    def put_texts(texts: list[str]) -> list[list[int]]:
+        if not all(texts):
+            raise DataError(f"sample {sample['__key__']} of {info['recipe']} has an empty text; mend its recipe")
+        return [put(ids) for ids in text.encode(texts)]
+
+    places: dict[str, Any] = {"sample": sample["__key__"], "eeg": None, "image": None}
+    if eeg:
+        spans = [[*put(tokens.ids), int(tokens.scale)] for tokens in eeg]
+        places["eeg"] = {"variants": spans, "steps": len(eeg[0].ids) // step}
+    if image is not None:
+        places["image"] = put(image)
+    places["texts"] = put_texts(info.get("texts") or [])
+    for name in ("label_text", "question"):
+        places[name] = put_texts([info[name]])[0] if info.get(name) else None
+    kept = {name: value for name, value in info.items() if name not in _REPLACED}
+    ids = np.concatenate(pieces) if pieces else np.zeros(0, np.int32)
+    return {"__key__": sample["__key__"], "npy": ids, "json": {**kept, **places}}

@@ -1,0 +1,226 @@
+"""Recordings that mne reads: EDF, BDF, GDF, BrainVision, EEGLAB, FIF and CNT files."""
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.montage import channel_kind, to_head_radii
+from neuroleon.data_pipeline.readers.columns import eeg_columns
+from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
+from neuroleon.data_pipeline.records import Event, Recording
+
+if TYPE_CHECKING:
+    import mne
+
+SUFFIXES = (".fif.gz", ".fif", ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt")
+UNITS_UV = {"uV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
+_EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
+_BOUNDARIES = {"boundary", "bad boundary", "edge boundary"}
+_OPTIONS = {"files", "pattern", "unit"}
+
+
+def _suffix(path: Path) -> str:
+    """The recording's extension, after the checks that need no reader."""
+    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    if suffix is None:
+        raise DataError(f"{path}: extension {path.suffix!r} is not read; expected one of {', '.join(SUFFIXES)}")
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: a link to a file that is not here; in a DataLad set run `datalad get {path.name}`")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; fetch it again")
+    return suffix
+
+
+def _other_rate(header: EdfHeader) -> dict[str, str]:
+    """Columns of an EDF file sampled at another rate than its EEG; mne would resample everything to the fastest one."""
+    rates = dict(zip(header.labels, header.rates_hz, strict=True))
+    usual = Counter(rate for name, rate in rates.items() if channel_kind(name) == "eeg").most_common(1)
+    return {
+        name: f"sampled at {rate:g} Hz, the EEG at {usual[0][0]:g} Hz"
+        for name, rate in rates.items()
+        if usual and usual[0][0] != rate and "Annotations" not in name
+    }
+
+
+def _open(path: Path, exclude: list[str]) -> "mne.io.BaseRaw":
+    """Open with mne, without its warnings.
+
+    A message of mne's about an EDF file can hold header text, which can name the patient: such messages are not shown.
+    """
+    import mne
+
+    # EDF+ text is UTF-8 by its definition; older recorders wrote Latin-1
+    tries: list[dict[str, Any]] = [{}]
+    if path.suffix.lower() in {".edf", ".bdf"}:
+        tries = [{"exclude": exclude, "encoding": encoding} for encoding in ("utf8", "latin1")]
+    for options in tries:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return mne.io.read_raw(path, preload=True, verbose="ERROR", **options)
+        except Exception as error:  # mne's readers raise everything from AssertionError to UnicodeDecodeError
+            shown = type(error).__name__ if path.suffix.lower() in {".edf", ".bdf", ".gdf"} else repr(error)
+    raise DataError(f"{path}: mne cannot read it ({shown}); the file is damaged or of another format")
+
+
+def _uv_per_read_unit(raw: "mne.io.BaseRaw", suffix: str, unit: str | None) -> np.ndarray:
+    """Factor (n_columns,) from what mne returns to microvolts; `unit` replaces the unit that the file gives."""
+    volts = np.full(len(raw.ch_names), 1e6)
+    if unit is None:
+        return volts
+    if suffix in {".edf", ".bdf", ".gdf"}:
+        read_as_V = np.asarray(raw._raw_extras[0]["units"], float)[: len(raw.ch_names)]
+    elif suffix == ".vhdr":
+        known = {"µV": 1e-6, "uV": 1e-6, "mV": 1e-3, "nV": 1e-9}
+        read_as_V = np.array([known.get(raw._orig_units.get(name, "V"), 1.0) for name in raw.ch_names])
+    else:
+        read_as_V = np.full(len(raw.ch_names), 1e-6 if suffix == ".set" else 1.0)
+    return UNITS_UV[unit] / read_as_V
+
+
+def _check_edf_units(path: Path, header: EdfHeader, names: list[str]) -> None:
+    units = dict(zip(header.labels, header.units, strict=True))
+    if wrong := {name: units[name] for name in names if units[name] not in _EDF_UNITS}:
+        name, found = next(iter(wrong.items()))
+        raise DataError(
+            f"{path}: {len(wrong)} EEG columns such as {name!r} have the unit {found!r}, expected uV, mV or V; if you "
+            "know what the numbers are, say so with `--unit uV` (or mV, V, nV)"
+        )
+
+
+def _file_positions(raw: "mne.io.BaseRaw") -> np.ndarray | None:
+    """Positions (n, 3) in head radii that the file gives, NaN where it gives none; None where they are no head."""
+    montage = raw.get_montage()
+    if montage is None:
+        return None
+    given = montage.get_positions()["ch_pos"]
+    metres = np.stack([given.get(name, np.full(3, np.nan)) for name in raw.ch_names])
+    known = ~np.isnan(metres).any(axis=1) & (np.abs(metres).max(axis=1) > 0)
+    if not known.any():
+        return None
+    radii = np.full(metres.shape, np.nan, np.float32)
+    radii[known] = to_head_radii(metres[known])
+    distance = np.linalg.norm(radii[known], axis=1)
+    return radii if distance.min() > 0.5 and distance.max() < 1.6 else None
+
+
+def _stim_events(codes: np.ndarray, sfreq: float, channel: str) -> list[Event] | None:
+    """Each step to a new non-zero code; None where the column does not hold whole numbers."""
+    whole = np.round(codes)
+    if not np.allclose(codes, whole, atol=1e-3):
+        return None
+    steps = 1 + np.flatnonzero((whole[1:] != whole[:-1]) & (whole[1:] != 0))
+    return [Event(i / sfreq, str(int(whole[i])), info={"channel": channel}) for i in steps.tolist()]
+
+
+def _events(raw: "mne.io.BaseRaw", suffix: str, left_out: dict[str, str]) -> tuple[tuple[Event, ...], tuple[int, ...]]:
+    """Events from annotations and stim columns, and the boundaries that annotations mark."""
+    sfreq = raw.info["sfreq"]
+    events, boundaries = [], set()
+    for note in raw.annotations:
+        onset = float(note["onset"]) - raw.first_time
+        if note["description"].lower() in _BOUNDARIES:
+            boundaries.add(int(np.ceil(onset * sfreq - 1e-6)))
+        else:
+            events.append(Event(onset, str(note["description"]), float(note["duration"])))
+    types = raw.get_channel_types()
+    for i, name in enumerate(raw.ch_names):
+        if types[i] != "stim" and channel_kind(name) != "stim":
+            continue
+        codes = raw.get_data([i])[0]
+        if types[i] != "stim" and suffix in {".edf", ".bdf", ".gdf"}:
+            codes = codes / raw._raw_extras[0]["units"][i]
+        if suffix == ".bdf":
+            codes = (codes.astype(np.int64) & 0xFFFF).astype(
+                float
+            )  # the bits above are BioSemi's battery and CMS state
+        found = _stim_events(codes, sfreq, name)
+        left_out[name] = "stim, no whole numbers: its events are unknown" if found is None else "stim, read as events"
+        events += found or []
+    inside = tuple(sorted(b for b in boundaries if 0 < b < raw.n_times))
+    return tuple(sorted(events, key=lambda event: event.onset_s)), inside
+
+
+def read_recording(path: Path | str, *, unit: str | None = None) -> Recording:
+    """Read one EEG file: EDF, BDF, GDF, BrainVision (.vhdr), EEGLAB (.set), FIF or CNT.
+
+    Args:
+        path: the file. Its stem becomes the recording's name; nothing of its header's text is kept.
+        unit: `uV`, `mV`, `V` or `nV`: what the numbers in the file are, in place of what the file says.
+
+    Returns:
+        The EEG columns in microvolts, their positions (from the file, else by name), and the events of annotations and
+        stim columns. Other columns are in `left_out`.
+
+    Raises:
+        DataError: no such file, empty, damaged, cut short, of another format, in an unknown unit, an electrode that is
+            there twice, or no EEG column whose position is known.
+        ConfigError: `unit` is no unit.
+    """
+    path = Path(path)
+    if unit is not None and unit not in UNITS_UV:
+        raise ConfigError(f"unit {unit!r} is unknown; expected one of {', '.join(UNITS_UV)}")
+    suffix = _suffix(path)
+    header = read_edf_header(path) if suffix in {".edf", ".bdf"} else None
+    unread = _other_rate(header) if header else {}
+    raw = _open(path, list(unread))
+    types = raw.get_channel_types()
+    reasons = {name: f"{t}, not EEG" for name, t in zip(raw.ch_names, types, strict=True) if t != "eeg"}
+    reasons |= dict.fromkeys(raw.info["bads"], "marked bad in the file")
+    columns = eeg_columns(raw.ch_names, str(path), positions=_file_positions(raw), reasons=reasons)
+    if header and unit is None:
+        _check_edf_units(path, header, list(columns.name_map))
+    index = list(columns.index)
+    left_out = columns.left_out | unread
+    events, boundaries = _events(raw, suffix, left_out)
+    return Recording(
+        eeg_uV=(raw.get_data(index) * _uv_per_read_unit(raw, suffix, unit)[index, None]).astype(np.float32),
+        ch_names=columns.ch_names,
+        positions=columns.positions,
+        sfreq=float(raw.info["sfreq"]),
+        events=events,
+        name=path.name[: -len(suffix)],
+        subject="",
+        boundaries=boundaries,
+        left_out=left_out,
+        name_map=columns.name_map,
+    )
+
+
+def mne_recordings(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
+    """Every file below `root` that matches the glob `files` and the regular expression `pattern`, in sorted order.
+
+    Options: `files`; `pattern`, searched in the path relative to `root`, with any of the named groups `subject`,
+    `recording`, `group`, `label` (a label becomes the first event, as long as the recording); `unit`.
+    """
+    if unknown := options.keys() - _OPTIONS:
+        raise ConfigError(f"reader mne: unknown options {sorted(unknown)}; expected {sorted(_OPTIONS)}")
+    pattern = re.compile(options.get("pattern", ""))
+    matches = [(p, pattern.search(p.relative_to(root).as_posix())) for p in sorted(root.glob(options["files"]))]
+    found = [(path, match.groupdict()) for path, match in matches if match]
+    if not found:
+        raise DataError(
+            f"{root}: no file matches {options['files']!r} and {pattern.pattern!r} ({len(matches)} match the first); "
+            "check the folder and the recipe"
+        )
+    for path, words in found:
+        recording = read_recording(path, unit=options.get("unit"))
+        events = recording.events
+        if label := words.get("label"):
+            events = (Event(0.0, label, recording.duration_s, {"label": label}), *events)
+        yield replace(
+            recording,
+            name=words.get("recording") or recording.name,
+            subject=words.get("subject") or "",
+            group=words.get("group") or "",
+            events=events,
+        )

@@ -1,0 +1,108 @@
+"""Trials in one .npz file: an array (trial, channel, sample) beside labels, subjects and groups."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.data_pipeline.readers.columns import eeg_columns
+from neuroleon.data_pipeline.records import Event, Recording
+
+_DEFAULTS: dict[str, Any] = {
+    "data": "x",
+    "scale": "scale_uv",
+    "label": "label",
+    "subject": "subject",
+    "group": "group",
+    "sfreq": "fs",
+    "channels": "ch",
+    "channel_names": None,
+    "trial_onset_s": 0.0,
+    "index": "y",
+    "extra": (),
+}
+
+
+class _Trials:
+    """The arrays of the file, under the names that the options give."""
+
+    def __init__(self, path: Path, options: dict[str, Any]) -> None:
+        self.path, self.options = path, options
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                self.arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not a readable .npz file ({error}); fetch it again") from None
+
+    def array(self, option: str) -> np.ndarray:
+        """The array that an option names; a number stands for itself."""
+        name = self.options[option]
+        if isinstance(name, int | float):
+            return np.asarray(name)
+        return self.named(name)
+
+    def named(self, name: str) -> np.ndarray:
+        if name not in self.arrays:
+            raise DataError(f"{self.path}: no array {name!r}; found {sorted(self.arrays)}; mend the recipe")
+        return self.arrays[name]
+
+    def extra(self, name: str) -> list[Any]:
+        """One value per trial; an array of another length has one per class, and `index` names each trial's class."""
+        values, n_trials = self.named(name), len(self.array("data"))
+        return (values if len(values) == n_trials else values[self.array("index")]).tolist()
+
+
+def npz_trials(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
+    """One recording per (subject, group), its trials one after the other with boundaries between them.
+
+    Options: `file`, then names of arrays: `data`, `scale` (microvolts per unit; or a number), `label`, `subject`,
+    `group`, `sfreq` (or a number), `channels`. `channel_names` replaces the file's names. `trial_onset_s` (name or
+    number) is the time of a trial's first sample relative to its event, at most 0. `extra` lists arrays for the event's
+    info, one value per trial, or one per class with `index` naming the array of class numbers.
+    """
+    if unknown := options.keys() - _DEFAULTS.keys() - {"file"}:
+        raise ConfigError(
+            f"reader npz_trials: unknown options {sorted(unknown)}; expected {sorted(_DEFAULTS)} and file"
+        )
+    trials = _Trials(root / options["file"], _DEFAULTS | options)
+    data, labels = trials.array("data"), trials.array("label")
+    subjects, groups = trials.array("subject").astype(str), trials.array("group").astype(str)
+    names = [str(name) for name in trials.options["channel_names"] or trials.array("channels").tolist()]
+    if data.ndim != 3 or len(names) != data.shape[1] or not len(data) == len(labels) == len(subjects) == len(groups):
+        raise DataError(
+            f"{trials.path}: data {data.shape}, {len(names)} channel names, {len(labels)} labels, "
+            f"{len(subjects)} subjects, {len(groups)} groups; expected (trial, channel, sample) and one entry "
+            "per channel or trial"
+        )
+    sfreq, before_s = float(trials.array("sfreq")), -float(trials.array("trial_onset_s"))
+    scale_uV = float(trials.array("scale"))
+    columns = eeg_columns(names, str(trials.path))
+    extra = {name: trials.extra(name) for name in trials.options["extra"]}
+    n_times = data.shape[2]
+    for subject, group in dict.fromkeys(zip(subjects.tolist(), groups.tolist(), strict=True)):
+        chosen = np.flatnonzero((subjects == subject) & (groups == group))
+        joined = np.concatenate(data[chosen][:, list(columns.index)].astype(np.float32), axis=1) * np.float32(scale_uV)
+        events = tuple(
+            Event(
+                k * n_times / sfreq + before_s,
+                str(labels[i]).strip(),
+                n_times / sfreq - before_s,
+                {"trial": i} | {name: values[i] for name, values in extra.items()},
+            )
+            for k, i in enumerate(chosen.tolist())
+        )
+        yield Recording(
+            eeg_uV=joined,
+            ch_names=columns.ch_names,
+            positions=columns.positions,
+            sfreq=sfreq,
+            events=events,
+            name=f"{subject}-{group}",
+            subject=subject,
+            group=group,
+            boundaries=tuple(range(n_times, n_times * len(chosen), n_times)),
+            left_out=columns.left_out,
+            name_map=columns.name_map,
+        )

@@ -1,0 +1,159 @@
+"""From recordings to the records of a shard: read, check, preprocess, cut, and pair each window with what belongs to it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroleon.common.errors import DataError
+from neuroleon.common.files import write_atomic
+from neuroleon.data_pipeline.members import encode
+from neuroleon.data_pipeline.pairing import Pairing, Shown
+from neuroleon.data_pipeline.plausibility import check_recording, reject_reason
+from neuroleon.data_pipeline.preprocess import Preprocessed
+from neuroleon.data_pipeline.readers.pictures import PictureTar
+from neuroleon.data_pipeline.recipe import Recipe
+from neuroleon.data_pipeline.records import Event, Recording, Window
+from neuroleon.data_pipeline.sources import Failure, Located, read, source_of
+from neuroleon.data_pipeline.splits import Source, pseudonym
+from neuroleon.data_pipeline.windows import cut
+
+
+class RecordingSamples:
+    """Makes the records of one task and counts what it made and left out.
+
+    No name, date or text of a header gets into a record: subjects, groups, recordings and pictures go by pseudonyms.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, split: str, pictures: Path) -> None:
+        self.recipe, self.folder, self.split, self._picture_folder = recipe, folder, split, pictures
+        self._pairing = Pairing(recipe, folder)
+        self.required = ("json", "png") if recipe.source.reader == "pictures" else ("json", "npy")
+        self.labels: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.failures: list[Failure] = []
+        self.label_texts: dict[str, str] = {}
+        self.pictures: dict[str, set[str]] = defaultdict(set)
+
+    def records(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
+        """The records of these recordings or pictures, in an order that depends on their names alone."""
+        if self.recipe.source.reader == "pictures":
+            yield from self._from_pictures(located)
+            return
+        for label, shown in self._pairing.all_photographs():
+            self._keep(label, shown)
+        by_options: dict[str, list[Located]] = defaultdict(list)
+        for one in located:
+            by_options[repr(one.options)].append(one)
+        for together in by_options.values():
+            yield from self._from_recordings(together)
+
+    def _from_recordings(self, located: list[Located]) -> Iterator[dict[str, Any]]:
+        wanted = {one.source for one in located}
+        recordings = read(self.recipe, self.folder, located[0])
+        while wanted:
+            try:
+                recording = next(recordings, None)
+            except DataError as error:
+                self.failures += [Failure(name=source.recording, message=str(error)) for source in wanted]
+                return
+            if recording is None:
+                names = ", ".join(source.recording for source in wanted)
+                raise DataError(f"{self.folder}: {names} was listed and is not there any more; run it again")
+            if source_of(recording) in wanted:
+                wanted.discard(source_of(recording))
+                yield from self._from_recording(recording)
+
+    def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
+        try:
+            check_recording(recording, recording.name)
+            preprocessed = self.recipe.preprocess.apply(recording)
+        except DataError as error:
+            self.failures.append(Failure(name=recording.name, message=str(error)))
+            return
+        self.notes.update(f"channel masked: {why}" for why in preprocessed.bad_channels.values())
+        for number, (window, event, onset_s) in enumerate(self._windows(preprocessed)):
+            if record := self._record(source_of(recording), number, window, event, onset_s):
+                yield record
+
+    def _windows(self, preprocessed: Preprocessed) -> Iterator[tuple[Window, Event | None, float]]:
+        for spec in self.recipe.windows:
+            result = cut(preprocessed, spec)
+            self.left_out.update({f"windows: {reason}": n for reason, n in result.skipped.items()})
+            yield from result.windows
+
+    def _record(
+        self, source: Source, number: int, window: Window, event: Event | None, onset_s: float
+    ) -> dict[str, Any] | None:
+        label = self._label(source, event)
+        if label is None and self.recipe.labels.of != "none":
+            word = f" ({event.code})" if event and self.recipe.labels.map else ""
+            self.left_out[f"windows: no label{word}"] += 1
+            return None
+        if reason := reject_reason(window):
+            self.left_out[f"windows: {reason}"] += 1
+            return None
+        scaled = np.clip(window.eeg_uV / window.scale_uV, -self.recipe.preprocess.clip, self.recipe.preprocess.clip)
+        name = self._pseudonym(source.recording, "r")
+        record = self._paired(f"{name}-{number:05d}", source, label, event.info if event else {})
+        record["npy"] = scaled.astype(np.float16)
+        record["json"] |= {
+            "ch_names": list(window.ch_names),
+            "positions": [[None if np.isnan(v) else round(float(v), 4) for v in place] for place in window.positions],
+            "sfreq": float(window.sfreq),
+            "scale_uV": float(window.scale_uV),
+            "onset_s": round(float(onset_s), 6),
+        }
+        return record
+
+    def _label(self, source: Source, event: Event | None) -> str | None:
+        spec = self.recipe.labels
+        if spec.of == "none" or (spec.of == "event" and event is None):
+            return None
+        return spec.label(event.code if spec.of == "event" and event else getattr(source, spec.of))
+
+    def _paired(self, key: str, source: Source, label: str | None, info: dict[str, Any]) -> dict[str, Any]:
+        """A record without its signal: the json that all samples have, and the picture, when there is one."""
+        texts = self._pairing.texts(label, info)
+        shown = self._pairing.picture(label, info, key)
+        if label is not None:
+            self.labels[label] += 1
+            self.label_texts[label] = texts["label_text"]
+        if label is not None and shown is not None:
+            self._keep(label, shown)
+        told = {
+            "recipe": self.recipe.name,
+            "subject": self._pseudonym(source.subject, "s"),
+            "recording": self._pseudonym(source.recording, "r"),
+            "group": self._pseudonym(source.group, "g"),
+            "split": self.split,
+            "label": label,
+            **texts,
+            "image_key": shown.key if shown else None,
+        }
+        return {"__key__": key, "json": told, **({"png": shown.pixels} if shown else {})}
+
+    def _keep(self, label: str, shown: Shown) -> None:
+        if shown.key not in self.pictures[label]:
+            self.pictures[label].add(shown.key)
+            write_atomic(self._picture_folder / f"{shown.key}.png", encode("png", shown.pixels))
+
+    def _pseudonym(self, name: str, prefix: str) -> str:
+        return pseudonym(name, self.recipe.name, prefix) if name else ""
+
+    def _from_pictures(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
+        sources = {one.source.recording: one.source for one in located}
+        for picture in PictureTar(self.folder, dict(located[0].options)).read(sources):
+            if isinstance(picture, DataError):
+                self.left_out["pictures: not readable"] += 1
+                self.failures.append(Failure(name="picture", message=str(picture)))
+                continue
+            source = sources[picture.name]
+            key = self._pseudonym(picture.name, "p")
+            record = self._paired(key, source, self._label(source, None), {})
+            record["json"]["texts"] += picture.captions
+            record["json"]["image_key"] = key
+            yield {**record, "png": picture.pixels}

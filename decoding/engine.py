@@ -1,0 +1,208 @@
+"""The engine: ids in, ids out. Guidance, then the grammar, then sampling, then the cache, in one loop.
+
+A row's ids depend on its prompt, the settings and its key, and on nothing else in the batch. The engine knows neither
+signals nor pixels nor strings: `pipeline.py` does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.seed import torch_generator
+from neuroleon.decoding.constraints import constrain
+from neuroleon.decoding.guidance import guide
+from neuroleon.decoding.sampling import Sampling, choose
+from neuroleon.model.transformer import Neuroleon
+from neuroleon.tokenizers.document import task_of
+from neuroleon.tokenizers.grammar import Grammar, State
+from neuroleon.tokenizers.tasks import TASKS
+from neuroleon.tokenizers.vocabulary import PAD, Vocabulary
+
+ROWS = 32  # rows of one forward pass when scoring: bounds the memory of the logits
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """The beginning of a document: `ids` through the opening mark of its first output.
+
+    `unconditional` is the prompt of the second stream of guidance (`document.unconditional_prompt`); needed when
+    guidance is not 1. `eeg_steps` is the length of an EEG output in steps of 125 ms; needed when the task has one.
+    """
+
+    ids: np.ndarray
+    unconditional: np.ndarray | None = None
+    eeg_steps: int | None = None
+
+
+class _Row:
+    """One document as it grows."""
+
+    def __init__(self, prompt: Prompt, grammar: Grammar, generator: torch.Generator) -> None:
+        self.ids: list[int] = prompt.ids.tolist()
+        self.generator = generator
+        self._grammar = grammar
+        self._state: State = grammar.start(self.ids)
+
+    @property
+    def allowed(self) -> list[range]:
+        return self._grammar.allowed(self._state)
+
+    @property
+    def done(self) -> bool:
+        return self._grammar.done(self._state)
+
+    def append(self, id_shared: int) -> None:
+        self._state = self._grammar.advance(self._state, id_shared)
+        self.ids.append(id_shared)
+
+
+def _left_padded(prompts: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """ids, positions and documents (B, T), the last id of each prompt in the last column; padding is document -1."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), PAD)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+    positions = torch.arange(width) - torch.tensor([[width - len(prompt)] for prompt in prompts])
+    documents = torch.where(positions < 0, -1, 0)
+    return ids.to(device), positions.clamp_min(0).to(device), documents.to(device)
+
+
+class Engine:
+    """Continues prompts with a trained model, and scores given continuations.
+
+    Raises:
+        ConfigError: the model was built for another number of ids than the vocabulary has.
+    """
+
+    def __init__(self, model: Neuroleon, vocabulary: Vocabulary) -> None:
+        if model.n_ids != vocabulary.size:
+            raise ConfigError(
+                f"the model knows {model.n_ids} ids, the vocabulary has {vocabulary.size}; take both from one folder"
+            )
+        self._model = model.eval()
+        self._vocabulary = vocabulary
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[Prompt], settings: Sampling, keys: Sequence[tuple[int | str, ...]]
+    ) -> list[np.ndarray]:
+        """Continue each prompt to the end of its document.
+
+        Args:
+            prompts: of any lengths and tasks.
+            settings: how ids are chosen.
+            keys: one per prompt, such as (seed, sample id): the key of the row's random numbers.
+
+        Returns:
+            Whole documents, prompt included, int32 shared ids: `document.parse` reads them.
+
+        Raises:
+            DataError: a prompt that is not the beginning of a document, or whose document has no room in the model.
+            ConfigError: what guidance or an EEG output needs is absent.
+        """
+        rows = [
+            _Row(prompt, self._grammar(prompt, settings), torch_generator(*key))
+            for prompt, key in zip(prompts, keys, strict=True)
+        ]
+        if rows:
+            self._grow(rows, _streams(prompts, settings), settings)
+        return [np.array(row.ids, dtype=np.int32) for row in rows]
+
+    def _grow(self, rows: list[_Row], streams: list[list[np.ndarray]], settings: Sampling) -> None:
+        """Append ids to all rows until each is done; `streams` are prefilled as one batch, stream after stream."""
+        ids, positions, documents = _left_padded(
+            [prompt for stream in streams for prompt in stream], self._model.device
+        )
+        last = torch.zeros_like(ids, dtype=torch.bool)
+        last[:, -1] = True
+        logits, cache = self._model(ids, positions, documents, return_cache=True, where=last)
+        position = positions[:, -1:] + 1
+        while True:
+            if len(streams) > 1:
+                logits = guide(*logits.chunk(2), settings.guidance)
+            logits = constrain(logits.float(), [row.allowed for row in rows])
+            chosen = choose(logits, settings, [row.generator for row in rows])
+            for row, id_shared in zip(rows, chosen.tolist(), strict=True):
+                row.append(id_shared)
+            running = [i for i, row in enumerate(rows) if not row.done]
+            if not running:
+                return
+            if len(running) < len(rows):
+                kept = torch.tensor([stream * len(rows) + i for stream in range(len(streams)) for i in running])
+                kept = kept.to(position.device)
+                cache, position = cache.select(kept), position[kept]
+                chosen, rows = chosen[kept[: len(running)]], [rows[i] for i in running]
+            step = chosen.repeat(len(streams))[:, None]
+            logits, cache = self._model(step, position, torch.zeros_like(step), cache, return_cache=True)
+            logits, position = logits[:, -1], position + 1
+
+    def _grammar(self, prompt: Prompt, settings: Sampling) -> Grammar:
+        """The grammar of a prompt's task, with text spans bounded by what the model has room for."""
+        name = task_of(prompt.ids, self._vocabulary)
+        outputs = TASKS[name].outputs
+        if "eeg" in outputs and prompt.eeg_steps is None:
+            raise ConfigError(f"task {name}: the length of the EEG to generate is not given; give eeg_steps")
+        tokens = {
+            "text": 0,
+            "image": self._vocabulary.image.tokens,
+            "eeg": 1 + (prompt.eeg_steps or 0) * self._vocabulary.eeg.tokens,  # the scale, then the steps
+        }
+        # The first output's opening mark ends the prompt; an output also has a closing mark, then <break> or <eod>.
+        needed = len(prompt.ids) + sum(tokens[output] + 3 for output in outputs) - 1
+        room = self._model.config.max_length - needed
+        n_text = outputs.count("text")
+        if room < n_text:
+            raise DataError(
+                f"task {name}: the document needs {needed + n_text} tokens ({len(prompt.ids)} of them the prompt), "
+                f"the model holds {needed + room}; give a shorter stretch of EEG or text"
+            )
+        max_text = min(settings.max_text, room // n_text) if n_text else None
+        return Grammar(self._vocabulary, name, eeg_steps=prompt.eeg_steps, max_text=max_text)
+
+    @torch.inference_mode()
+    def score(self, prompt_ids: np.ndarray, continuations: Sequence[np.ndarray]) -> np.ndarray:
+        """Log-probability (nats, over the whole vocabulary) of each continuation after a prompt, float64 (n,).
+
+        Raises:
+            DataError: an empty prompt or continuation, or one that has no room in the model.
+        """
+        longest = max((len(c) for c in continuations), default=0)
+        if len(prompt_ids) == 0 or any(len(c) == 0 for c in continuations):
+            raise DataError("score: an empty prompt or continuation has no probability; give at least one id each")
+        if len(prompt_ids) + longest > self._model.config.max_length:
+            raise DataError(
+                f"score: prompt and continuation are {len(prompt_ids) + longest} tokens, "
+                f"the model holds {self._model.config.max_length}; give a shorter stretch of EEG or text"
+            )
+        parts = [self._scores(prompt_ids, continuations[i : i + ROWS]) for i in range(0, len(continuations), ROWS)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def _scores(self, prompt_ids: np.ndarray, continuations: Sequence[np.ndarray]) -> np.ndarray:
+        rows = [np.concatenate([prompt_ids, continuation]).astype(np.int64) for continuation in continuations]
+        # Padding on the right: a causal model does not see it, and its positions are left out of the sum.
+        ids = torch.full((len(rows), max(map(len, rows))), PAD)
+        counted = torch.zeros_like(ids, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.from_numpy(row)
+            counted[i, len(prompt_ids) - 1 : len(row) - 1] = True
+        logits = self._model(ids[:, :-1].to(self._model.device), where=counted[:, :-1].to(self._model.device))
+        logprobs = torch.log_softmax(logits.double(), dim=-1).cpu()
+        targets = ids[:, 1:][counted[:, :-1]]
+        nats = torch.zeros(counted.shape, dtype=torch.float64)
+        nats[counted] = logprobs.gather(-1, targets[:, None])[:, 0]
+        return nats.sum(dim=1).numpy()
+
+
+def _streams(prompts: Sequence[Prompt], settings: Sampling) -> list[list[np.ndarray]]:
+    """The prompts of each stream: with the condition, and without it where guidance asks for both."""
+    conditional = [prompt.ids for prompt in prompts]
+    if settings.guidance == 1:
+        return [conditional]
+    unconditional = [prompt.unconditional for prompt in prompts if prompt.unconditional is not None]
+    if len(unconditional) < len(prompts):
+        raise ConfigError(f"guidance is {settings.guidance}, but a prompt has no unconditional form; give it, or use 1")
+    return [conditional, unconditional]

@@ -1,0 +1,249 @@
+"""From a model folder to answers: windows, pictures and sentences in; pictures, sentences and windows out."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuroleon.common.errors import CheckpointError, ConfigError, DataError
+from neuroleon.common.files import read_json, sha256_file, verify_folder
+from neuroleon.common.montage import electrode_positions
+from neuroleon.common.window import Window
+from neuroleon.decoding.engine import Engine, Prompt
+from neuroleon.decoding.labels import LabelSet, load_labels
+from neuroleon.decoding.sampling import Sampling
+from neuroleon.model.weights import load_model
+from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, prompt, render, unconditional_prompt
+from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
+from neuroleon.tokenizers.image import ImageTokenizer
+from neuroleon.tokenizers.tasks import TASKS, Task
+from neuroleon.tokenizers.text import TextTokenizer
+from neuroleon.tokenizers.vocabulary import Vocabulary
+
+TEN_TWENTY = (
+    *("Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8"),
+    *("P7", "P3", "Pz", "P4", "P8", "O1", "O2"),
+)
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """One answer: what the task's outputs hold, and the whole document as shared ids."""
+
+    ids: np.ndarray
+    text: str | None = None
+    picture: np.ndarray | None = None  # uint8 (H, W, 3)
+    eeg: Window | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NeuroleonPipeline:
+    """A trained model with its tokenizers; `preprocess` is the content of `preprocess.json`.
+
+    `fingerprint` is the sha256 of the folder's manifest, that is, of every file in it.
+    """
+
+    engine: Engine
+    vocabulary: Vocabulary
+    text: TextTokenizer
+    image: ImageTokenizer
+    eeg: EEGTokenizer
+    preprocess: dict[str, Any]
+    labels: Mapping[str, LabelSet]
+    fingerprint: str
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "NeuroleonPipeline":
+        """From a model folder, or a hub id such as `organisation/name` where no such folder exists.
+
+        Raises:
+            CheckpointError: absent, damaged, or its parts do not belong together.
+        """
+        _check_device(device)
+        folder = _local_folder(str(folder))
+        verify_folder(folder)
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        text = TextTokenizer.load(folder / "tokenizers" / "text")
+        image = ImageTokenizer.load(folder / "tokenizers" / "image")
+        eeg = EEGTokenizer.load(folder / "tokenizers" / "eeg")
+        for modality, tokenizer in (("text", text), ("image", image), ("eeg", eeg)):
+            wanted = vocabulary.range_of(modality).fingerprint
+            if tokenizer.fingerprint != wanted:
+                raise CheckpointError(
+                    f"{folder / 'tokenizers' / modality}: fingerprint {tokenizer.fingerprint[:12]}, "
+                    f"vocabulary.json was made with {wanted[:12]}; put the matching tokenizer back"
+                )
+        model = load_model(folder, device)
+        if model.n_ids != vocabulary.size:
+            raise CheckpointError(
+                f"{folder}: config.json has {model.n_ids} ids, vocabulary.json {vocabulary.size}; "
+                "both must come from one training run"
+            )
+        return cls(
+            engine=Engine(model, vocabulary),
+            vocabulary=vocabulary,
+            text=text,
+            image=image,
+            eeg=eeg,
+            preprocess=read_json(folder / "preprocess.json"),
+            labels=load_labels(folder),
+            fingerprint=sha256_file(folder / "manifest.json"),
+        )
+
+    def run(
+        self,
+        task: str,
+        *,
+        eeg: Window | None = None,
+        image: np.ndarray | None = None,
+        text: str | None = None,
+        question: str | None = None,
+        n: int = 1,
+        settings: Sampling | None = None,
+        seed: int = 0,
+        duration_s: float | None = None,
+        montage: Sequence[str] = TEN_TWENTY,
+    ) -> list[Result]:
+        """`n` answers to one prompt; answer i is the same for every `n` above i.
+
+        Args:
+            task: a name of `tokenizers.tasks.TASKS`.
+            eeg: microvolts at the tokenizer's rate, whole steps of 125 ms. This and the next two: those the task takes.
+            image: uint8 (H, W, 3) of the tokenizer's size.
+            text: a sentence.
+            question: what eeg2label asks.
+            settings: how ids are chosen; default `Sampling()`.
+            seed: of the random numbers.
+            duration_s: length of an EEG output, whole steps of 125 ms.
+            montage: electrode names of an EEG output.
+
+        Raises:
+            ConfigError: unknown task, an input missing or too many, a duration that is no whole number of steps.
+            DataError: an input that its tokenizer refuses, or that is too long for the model.
+        """
+        given = {"eeg": eeg, "image": image, "text": text}
+        asks = task_for(task, given)
+        if asks.asks_question != bool(question):
+            wants = "a question, which is not given" if asks.asks_question else "no question; leave it away"
+            raise ConfigError(f"task {task} takes {wants}")
+        if n < 1:
+            raise ConfigError(f"n is {n}; ask for at least 1 answer")
+        asked = Prompt(
+            ids=self._prompt(asks, given, question),
+            unconditional=unconditional_prompt(task, self.vocabulary),
+            eeg_steps=self._steps(asks, duration_s),
+        )
+        positions = electrode_positions(montage)
+        unknown = [name for name, position in zip(montage, positions, strict=True) if np.isnan(position).any()]
+        if unknown or not len(montage):
+            raise DataError(f"montage: no known position for {', '.join(unknown) or 'no electrode'}; use 10-05 names")
+        documents = self.engine.generate([asked] * n, settings or Sampling(), [(seed, i) for i in range(n)])
+        return [self._result(ids, positions, tuple(montage)) for ids in documents]
+
+    def label_likelihoods(self, eeg: Window, recipe: str) -> dict[str, float]:
+        """Probability of each label of a recipe as the answer to its question, among these labels; they sum to 1.
+
+        Raises:
+            ConfigError: the model was not taught labels of that recipe.
+        """
+        known = self.labels.get(recipe)
+        if known is None or known.question is None or not known.labels:
+            raise ConfigError(f"recipe {recipe!r}: labels.json of the model has no labels and question of it")
+        ids = self._prompt(TASKS["eeg2label"], {"eeg": eeg}, known.question)
+        answers = self.text.encode([label.text for label in known.labels.values()])
+        rendered = [
+            render(Document("eeg2label", None, (Span("text", np.array(answer)),)), self.vocabulary)
+            for answer in answers
+        ]
+        nats = self.engine.score(ids, [answer.ids[answer.part == OUTPUT] for answer in rendered])
+        probs = np.exp(nats - nats.max())
+        return dict(zip(known.labels, (probs / probs.sum()).tolist(), strict=True))
+
+    def recipe_of(self, question: str) -> str | None:
+        """The recipe that asks `question`, or None."""
+        return next((recipe for recipe, labels in self.labels.items() if labels.question == question), None)
+
+    def _prompt(self, task: Task, given: Mapping[str, Any], question: str | None) -> np.ndarray:
+        words = question if task.asks_question else task.instructions[0]
+        instruction = np.array(self.text.encode([str(words)])[0])
+        spans = [self._span(modality, given[modality]) for modality in task.inputs]
+        return prompt(task.name, instruction, spans, self.vocabulary)
+
+    def _span(self, modality: str, value: Any) -> Span:
+        if modality == "eeg":
+            tokens = self.eeg.encode([value])[0]
+            return Span("eeg", tokens.ids, tokens.scale)
+        if modality == "image":
+            return Span("image", self.image.encode(value[None])[0])
+        return Span("text", np.array(self.text.encode([value])[0]))
+
+    def _steps(self, task: Task, duration_s: float | None) -> int | None:
+        if "eeg" not in task.outputs:
+            if duration_s is not None:
+                raise ConfigError(f"task {task.name} makes no EEG; leave its duration away")
+            return None
+        if duration_s is None:
+            raise ConfigError(f"task {task.name} makes EEG; give its duration in seconds")
+        steps = round(duration_s / self.eeg.step_s)
+        if steps < 1 or abs(steps * self.eeg.step_s - duration_s) > 1e-6:
+            raise ConfigError(f"duration is {duration_s} s; EEG comes in whole steps of {self.eeg.step_s} s")
+        return steps
+
+    def _result(self, ids: np.ndarray, positions: np.ndarray, montage: tuple[str, ...]) -> Result:
+        document = parse(ids, self.vocabulary)
+        outputs: dict[str, Any] = {}
+        for span in document.spans[-len(TASKS[document.task].outputs) :]:
+            if span.modality == "text":
+                outputs["text"] = self.text.decode([span.ids_local])[0]
+            elif span.modality == "image":
+                outputs["picture"] = self.image.decode(span.ids_local[None])[0]
+            else:
+                tokens = EEGTokens(span.ids_local, span.scale or 0)
+                outputs["eeg"] = self.eeg.decode([tokens], positions, montage)[0]
+        return Result(ids=ids, **outputs)
+
+
+def task_for(name: str, given: Mapping[str, object]) -> Task:
+    """The task called `name`, when exactly its inputs are given (are not None, by modality).
+
+    Raises:
+        ConfigError: no such task, an input missing, or one too many.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"task {name!r}: there is none of that name; choose one of {', '.join(TASKS)}")
+    task = TASKS[name]
+    present = {modality for modality, value in given.items() if value is not None}
+    if missing := [modality for modality in task.inputs if modality not in present]:
+        raise ConfigError(f"task {name} needs {' and '.join(task.inputs)}; {missing[0]} is not given")
+    if extra := sorted(present - set(task.inputs)):
+        raise ConfigError(f"task {name} takes {' and '.join(task.inputs) or 'no input'}; leave {extra[0]} away")
+    if given.get("text") == "":
+        raise ConfigError(f"task {name}: the text is empty; give at least one word")
+    return task
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = next(iter(str(error).splitlines()), "not usable")
+        raise ConfigError(f"device {str(device)!r}: {reason}; use cpu") from None
+
+
+def _local_folder(model: str) -> Path:
+    """A folder on this machine; a hub id is downloaded where no folder of that name, nor one to hold it, exists."""
+    path = Path(model)
+    if path.exists() or path.parent.is_dir() or not _HUB_ID.fullmatch(model):
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model))
+    except Exception as error:  # offline, unknown, private: the library's errors share no base
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{model}: no such folder, and not to be had from the hub ({reason})") from None

@@ -1,0 +1,130 @@
+"""Evaluates one model on sets of sample shards: loads, feeds, measures, and hands a report back."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from neuroleon.common.errors import ConfigError
+from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.decoding.pipeline import NeuroleonPipeline
+from neuroleon.evaluation.answers import GREEDY, PICTURE, TASKS
+from neuroleon.evaluation.feed import Feed, ModelUnderTest
+from neuroleon.evaluation.report import Report, SetResult, require_free, write_report
+from neuroleon.evaluation.tokenizers import eeg_fidelity, image_fidelity, restore
+from neuroleon.evaluation.trials import TrialSet, load_trials
+
+SHOWN_PICTURES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What to evaluate.
+
+    Attributes:
+        tasks: any of eeg2label, eeg2text, eeg2image.
+        limit: at most this many windows per set, balanced over labels; None takes all.
+        seed: of the trials drawn, the shuffle, the noise, the sampling and the bootstrap.
+    """
+
+    samples: tuple[Path, ...]
+    split: Literal["train", "validation", "test"] = "test"
+    tasks: tuple[str, ...] = tuple(TASKS)
+    limit: int | None = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.samples:
+            raise ConfigError("samples: no folder of sample shards is given; name at least one")
+        if self.split not in SPLITS:
+            raise ConfigError(f"split is {self.split!r}; expected one of {', '.join(SPLITS)}")
+        if unknown := [task for task in self.tasks if task not in TASKS]:
+            raise ConfigError(f"tasks: {unknown[0]!r} is not evaluated here; expected some of {', '.join(TASKS)}")
+        if self.limit is not None and self.limit < 2:
+            raise ConfigError(f"limit is {self.limit}; expected at least 2 windows, or null for all")
+
+
+def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any]) -> Report:
+    """Evaluate `model`; `facts` (which model it is) head the report.
+
+    Every set is read and audited before the first answer is generated.
+
+    Raises:
+        DataError: a set is damaged, leaks between splits, or is too small.
+        ConfigError: two sets have one name.
+    """
+    sets = [load_trials(folder, settings.split, settings.limit, settings.seed) for folder in settings.samples]
+    names = [trials.recipe for trials in sets]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"samples: two folders hold the set {twice[0]!r}; give each set once")
+    results = []
+    with tqdm(unit="answers", dynamic_ncols=True) as bar:
+        bar.reset(sum(_work(trials) for trials in sets) * len(settings.tasks))
+        for trials in sets:
+            bar.set_description(trials.recipe)
+            results.append(_evaluate_set(model, trials, settings, bar))
+    made = {
+        "vocabulary": model.vocabulary.fingerprint,
+        "split": settings.split,
+        "limit": settings.limit,
+        "seed": settings.seed,
+        "text sampling": asdict(GREEDY),
+        "picture sampling": asdict(PICTURE),
+    }
+    return Report(facts=facts | made, sets=tuple(results))
+
+
+def _work(trials: TrialSet) -> int:
+    """Steps of one task: an answer and its likelihoods, for each window under each condition that has EEG."""
+    return 2 * 3 * len(trials.trials)
+
+
+def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation, bar: "tqdm[Any]") -> SetResult:
+    feed = Feed(model, trials, settings.seed, bar)
+    windows = [trial.window for trial in trials.trials]
+    restored = restore(model.eeg, windows, feed.tokens)
+    fidelities = [
+        eeg_fidelity(
+            model.eeg, trials.recipe, windows, feed.tokens, restored, clusters=trials.clusters, seed=settings.seed
+        )
+    ]
+    shown: Sequence[tuple[list[np.ndarray], list[str]]] = ()
+    if len(trials.pictures) > 1:
+        keys = list(trials.pictures)
+        pictures = np.stack([picture for _, picture in trials.pictures.values()])
+        fidelity, again = image_fidelity(model.image, trials.recipe, pictures, settings.seed)
+        fidelities.append(fidelity)
+        shown = [([pictures[i], again[i]], [keys[i], "restored"]) for i in range(min(SHOWN_PICTURES, len(keys)))]
+    return SetResult(
+        recipe=trials.recipe,
+        split=trials.split,
+        n_available=trials.n_available,
+        n_windows=len(windows),
+        n_trials=len(np.unique(trials.clusters)),
+        n_answers=len({trial.answer for trial in trials.trials} - {None}),
+        shards=trials.shards,
+        audit=trials.audit,
+        tasks=tuple(TASKS[task](feed, trials, settings.seed) for task in settings.tasks),
+        fidelities=tuple(fidelities),
+        waveforms=(windows[0], restored[0]),
+        restored_pictures=shown,
+    )
+
+
+def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) -> Report:
+    """Load the model folder (or hub id) `model`, evaluate it, and write the report to `out`.
+
+    Raises:
+        CheckpointError: the model folder is damaged.
+        ConfigError: `out` holds something that is no report.
+        DataError: as `evaluate`.
+    """
+    require_free(out)
+    pipeline = NeuroleonPipeline.load(model, device)
+    facts = {"model": model, "fingerprint": pipeline.fingerprint, "taught sets": sorted(pipeline.labels)}
+    report = evaluate(pipeline, settings, facts)
+    write_report(report, out)
+    return report

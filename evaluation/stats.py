@@ -1,0 +1,103 @@
+"""Intervals and p-values over trials whose windows are not independent: whole clusters are drawn, or change sign."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from neuroleon.common.errors import DataError
+from neuroleon.common.seed import generator
+
+EXACT_CLUSTERS = 12  # up to 2^12 sign patterns are all tried; beyond, a random sample of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if len(values) != len(clusters):
+        raise ValueError(f"{len(values)} values and {len(clusters)} cluster names; give one name per value")
+    _, index = np.unique(clusters, return_inverse=True)
+    return np.bincount(index, weights=values), np.bincount(index)
+
+
+def bootstrap_ci(values: np.ndarray, clusters: np.ndarray, n: int = 2000, seed: int = 0) -> Estimate:
+    """Mean and percentile interval (2.5 %, 97.5 %) of the cluster bootstrap (Davison and Hinkley 1997, section 3.8).
+
+    Args:
+        values: (n_windows,) one number per window.
+        clusters: (n_windows,) the trial of each window; windows of one trial are drawn together.
+
+    Raises:
+        DataError: fewer than two trials, from which no interval can be made.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    sums, counts = _cluster_sums(values, np.asarray(clusters))
+    if len(sums) < 2:
+        raise DataError(f"{len(sums)} trial(s) to evaluate; an interval needs two or more, raise --limit or add data")
+    draws = generator("bootstrap", seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n)
+    means = (draws @ sums) / (draws @ counts)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(mean=float(values.mean()), low=float(low), high=float(high))
+
+
+def paired_permutation_p(
+    first: np.ndarray, second: np.ndarray, clusters: np.ndarray, n: int = 4999, seed: int = 0
+) -> float:
+    """Two-sided p of the mean of `first - second` under exchange of the two inside each trial (sign flips).
+
+    Exact for up to 12 trials; else `n` random patterns, counted with the observed one, so that p is never 0
+    (Phipson and Smyth 2010).
+    """
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    sums, _ = _cluster_sums(difference, np.asarray(clusters))
+    observed = abs(sums.sum()) - 1e-9 * np.abs(sums).sum()  # equal patterns stay equal under rounding
+    if len(sums) <= EXACT_CLUSTERS:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(sums))))
+        return float(np.mean(np.abs(signs @ sums) >= observed))
+    signs = generator("permutation", seed).choice((-1.0, 1.0), size=(n, len(sums)))
+    return float((1 + np.sum(np.abs(signs @ sums) >= observed)) / (1 + n))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One number beside its controls. `gain` is real minus shuffled, paired; `chance` is None where there is none."""
+
+    metric: str
+    unit: str  # "share" of windows that are right, or "bits"
+    n_windows: int
+    n_trials: int
+    conditions: dict[str, Estimate]
+    chance: float | None
+    gain: Estimate
+    p: float
+    verdict: str
+
+
+def compare(
+    metric: str, unit: str, values: dict[str, np.ndarray], clusters: np.ndarray, *, chance: float | None, seed: int
+) -> Comparison:
+    """Put the values (n_windows,) of each condition beside each other; `values` has "real" and "shuffled" at least.
+
+    The verdict needs both the paired interval and the permutation p: with few trials the interval alone is too narrow.
+    """
+    gain = bootstrap_ci(values["real"] - values["shuffled"], clusters, seed=seed)
+    p = paired_permutation_p(values["real"], values["shuffled"], clusters, seed=seed)
+    sure = p < 0.05 and not gain.low <= 0 <= gain.high
+    return Comparison(
+        metric=metric,
+        unit=unit,
+        n_windows=len(clusters),
+        n_trials=len(np.unique(clusters)),
+        conditions={name: bootstrap_ci(v, clusters, seed=seed) for name, v in values.items()},
+        chance=chance,
+        gain=gain,
+        p=p,
+        verdict="at chance" if not sure else "above shuffled" if gain.mean > 0 else "below shuffled",
+    )

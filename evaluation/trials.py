@@ -1,0 +1,167 @@
+"""The trials of one sample set and split: which windows belong to one trial, and which of them are evaluated."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroleon.common.errors import DataError
+from neuroleon.common.seed import generator
+from neuroleon.common.window import Window
+from neuroleon.data_pipeline.shards import Record, ShardReader
+from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.evaluation.audit import Audit, audit_splits
+
+# Windows of one label and recording nearer than this to each other are one trial: cvep20 cuts 2.0 s every 2.1 s.
+GAP_S = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One window with what it was recorded for. `trial` is equal for windows that are not independent."""
+
+    key: str
+    meta: dict[str, Any]
+    trial: str
+    window: Window
+    picture: np.ndarray | None
+
+    @property
+    def answer(self) -> str | None:
+        """What a right picture must be: the label, or the picture itself where the set has no labels."""
+        return answer_of(self.meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSet:
+    """The evaluated trials of one set, and the pictures that its split holds: {image key: (answer, pixels)}."""
+
+    recipe: str
+    split: str
+    trials: tuple[Trial, ...]
+    n_available: int
+    pictures: dict[str, tuple[str, np.ndarray]]
+    label_texts: dict[str, str]  # of every label that any split holds
+    wordings: dict[str, tuple[str, ...]]  # every sentence that any split says of a label
+    majority: str | None  # the commonest answer of the train split
+    audit: Audit
+    shards: str  # fingerprint of the split's shards
+
+    @property
+    def clusters(self) -> np.ndarray:
+        return np.array([trial.trial for trial in self.trials])
+
+
+def answer_of(meta: dict[str, Any]) -> str | None:
+    """The label of a sample, else its picture's key, else None."""
+    answer = meta.get("label") if meta.get("label") is not None else meta.get("image_key")
+    return None if answer is None else str(answer)
+
+
+def trial_names(metas: Sequence[dict[str, Any]], durations_s: Sequence[float]) -> list[str]:
+    """The trial of each window: windows of one recording and label that touch or overlap in time are one trial.
+
+    A recording of one label, cut into windows without a gap, is therefore ONE trial, however many windows it gives.
+    """
+    order = sorted(range(len(metas)), key=lambda i: (metas[i]["subject"], metas[i]["recording"], metas[i]["onset_s"]))
+    names = [""] * len(metas)
+    number, last, end_s = -1, None, 0.0
+    for i in order:
+        meta = metas[i]
+        here = (meta["subject"], meta["recording"], meta.get("label"))
+        if here != last or meta["onset_s"] > end_s + GAP_S:
+            number, last, end_s = number + 1, here, -np.inf
+        end_s = max(end_s, meta["onset_s"] + durations_s[i])
+        names[i] = f"{meta['subject']}/{meta['recording']}/{number}"
+    return names
+
+
+def balanced(answers: Sequence[str | None], limit: int | None, *key: int | str) -> list[int]:
+    """At most `limit` indices, as equal in number per answer as there are, drawn by `key`, in ascending order."""
+    by_answer: dict[str, list[int]] = defaultdict(list)
+    for i in generator("balanced", *key).permutation(len(answers)):
+        by_answer[str(answers[i])].append(int(i))
+    turns = [(turn, answer, i) for answer, members in by_answer.items() for turn, i in enumerate(members)]
+    return sorted(i for *_, i in sorted(turns)[:limit])
+
+
+def _window(record: Record, meta: dict[str, Any], where: str) -> Window:
+    scaled = record["npy"].astype(np.float32)
+    if scaled.ndim != 2 or scaled.shape[0] != len(meta["ch_names"]) or len(meta["positions"]) != scaled.shape[0]:
+        raise DataError(
+            f"{where}: EEG of shape {scaled.shape} with {len(meta['ch_names'])} channel names and "
+            f"{len(meta['positions'])} positions; these must agree, prepare the set again"
+        )
+    return Window(
+        eeg_uV=scaled * np.float32(meta["scale_uV"]),
+        ch_names=tuple(meta["ch_names"]),
+        positions=np.array(meta["positions"], dtype=np.float32),
+        scale_uV=float(meta["scale_uV"]),
+        sfreq=float(meta["sfreq"]),
+    )
+
+
+def load_trials(folder: Path, split: str, limit: int | None, seed: int) -> TrialSet:
+    """Read the named split of a folder of sample shards; of the other splits only the metadata, for the audit.
+
+    Raises:
+        DataError: the split is empty, has no EEG, or shares a recording with another split.
+    """
+    readers = {name: ShardReader(folder, name) for name in SPLITS}
+    metas = {name: [record["json"] for record in reader] for name, reader in readers.items()}
+    reader = readers[split]
+    with_eeg = [i for i in range(len(reader)) if "npy" in reader[i]]
+    if not with_eeg:
+        found = ", ".join(f"{name} {len(reader)}" for name, reader in readers.items())
+        raise DataError(f"{folder}: split {split!r} has no sample with EEG (samples: {found}); choose another --split")
+    chosen_metas = [metas[split][i] for i in with_eeg]
+    recipe = str(chosen_metas[0]["recipe"])
+    durations_s = [reader[i]["npy"].shape[1] / m["sfreq"] for i, m in zip(with_eeg, chosen_metas, strict=True)]
+    names = trial_names(chosen_metas, durations_s)
+    trials = []
+    for place in balanced([answer_of(m) for m in chosen_metas], limit, seed, recipe, split):
+        record, meta = reader[with_eeg[place]], chosen_metas[place]
+        window = _window(record, meta, f"{folder}: {record['__key__']}")
+        picture = record.get("png")
+        trials.append(Trial(key=record["__key__"], meta=meta, trial=names[place], window=window, picture=picture))
+    texts, wordings = _labels([meta for others in metas.values() for meta in others], folder)
+    answers = Counter(answer for meta in metas["train"] if (answer := answer_of(meta)) is not None)
+    return TrialSet(
+        recipe=recipe,
+        split=split,
+        trials=tuple(trials),
+        n_available=len(with_eeg),
+        pictures=_pictures(reader),
+        label_texts=texts,
+        wordings=wordings,
+        majority=min(answers, key=lambda answer: (-answers[answer], answer)) if answers else None,
+        audit=audit_splits(metas, split, str(folder), reader.manifest.get("split_by")),
+        shards=reader.fingerprint,
+    )
+
+
+def _labels(metas: Sequence[dict[str, Any]], folder: Path) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Text and wordings of every label, labels in order of their names."""
+    texts: dict[str, set[str]] = defaultdict(set)
+    wordings: dict[str, set[str]] = defaultdict(set)
+    for meta in metas:
+        if meta.get("label") is not None:
+            texts[str(meta["label"])].add(meta["label_text"])
+            wordings[str(meta["label"])].update(meta["texts"])
+    if two := [label for label, found in texts.items() if len(found) > 1]:
+        found = sorted(texts[two[0]])
+        raise DataError(f"{folder}: label {two[0]!r} has the texts {found}; give a label one text and prepare it again")
+    ordered = sorted(texts)
+    return {x: next(iter(texts[x])) for x in ordered}, {x: tuple(sorted(wordings[x])) for x in ordered}
+
+
+def _pictures(reader: ShardReader) -> dict[str, tuple[str, np.ndarray]]:
+    pictures: dict[str, tuple[str, np.ndarray]] = {}
+    for record in reader:
+        key = record["json"].get("image_key")
+        if key is not None and "png" in record and str(key) not in pictures:
+            pictures[str(key)] = (str(answer_of(record["json"])), record["png"])
+    return pictures

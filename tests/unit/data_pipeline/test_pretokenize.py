@@ -1,0 +1,237 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import resample_poly
+
+from neuroleon.common.errors import DataError
+from neuroleon.common.montage import electrode_positions
+from neuroleon.common.window import Window
+from neuroleon.data_pipeline.augment import augment
+from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
+from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
+from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
+from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.network import EEGNetwork
+from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
+from neuroleon.tokenizers.image import ImageTokenizer
+from neuroleon.tokenizers.tasks import TASKS
+from neuroleon.tokenizers.text import TextTokenizer
+from neuroleon.tokenizers.vocabulary import Vocabulary
+from neuroleon.tokenizers.vqgan import VQGAN, VQGANConfig
+
+CVEP = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cvep20" / "cvep20.npz"
+SIDE = 16
+QUESTION = "Which key was looked at?"
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> Tokenizers:
+    """Real ones, small and untrained: what is asked here does not hang on how well they were trained."""
+    torch.manual_seed(0)
+    eeg = EEGTokenizerConfig(
+        dim=32, heads=2, encoder_layers=1, decoder_layers=1, slots=2, levels=2, codes=16, code_dim=8
+    )
+    image = VQGANConfig(resolution=SIDE, ch=32, z_channels=32, codebook_size=16, code_dim=8)
+    return Tokenizers(
+        text=TextTokenizer.train(["the key A", "the key B", QUESTION], 300),
+        image=ImageTokenizer(VQGAN(image), torch.randn(16, 8)),
+        eeg=EEGTokenizer(eeg, EEGNetwork(eeg)),
+    )
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[dict]:
+    """Six real trials, 2 s each, at 200 Hz, as `prepare.py samples` stores them."""
+    if not CVEP.is_file():
+        pytest.skip("the shared data is absent")
+    with np.load(CVEP) as data:
+        eeg_uV = data["x"][:6].astype(np.float32) * data["scale_uv"]
+        labels, ch_names = data["label"][:6].tolist(), data["ch"].tolist()
+    eeg_uV = resample_poly(eeg_uV, 5, 6, axis=-1)[..., :400]
+    scale_uV = float(np.diff(np.percentile(eeg_uV, [25, 75]))[0] / 1.349)
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "__key__": f"trial-{i}",
+            "npy": np.clip(eeg_uV[i] / scale_uV, -15, 15).astype(np.float16),
+            "png": rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
+            "json": {
+                "recipe": "keys", "subject": "s1", "ch_names": ch_names, "sfreq": 200.0, "scale_uV": scale_uV,
+                "positions": electrode_positions(ch_names).tolist(), "label": labels[i], "question": QUESTION,
+                "texts": [f"the key {labels[i]}", labels[i]], "label_text": labels[i],
+            },
+        }
+        for i in range(6)
+    ]  # fmt: skip
+
+
+def write_samples(folder: Path, records: list[dict], n_train: int = 4) -> Path:
+    """Two shards of training samples, one of validation."""
+    for split, number, part in (
+        ("train", 0, records[: n_train // 2]),
+        ("train", 1, records[n_train // 2 : n_train]),
+        ("validation", 0, records[n_train:]),
+    ):
+        write_shard(shard_path(folder, split, number), part)
+    write_manifest(folder, licence="BSD-3")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokens(trials: list[dict], tokenizers: Tokenizers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("keys")
+    [folder] = tokenize_shards(
+        [write_samples(root / "samples" / "keys", trials)], tokenizers, root / "tokens", variants=3
+    )
+    return folder
+
+
+def test_variant_0_is_the_clean_window(tokens: Path, trials: list[dict], tokenizers: Tokenizers) -> None:
+    folder = TokenFolder(tokens, "train", tokenizers.vocabulary)
+    info = trials[1]["json"]
+    window = Window(
+        trials[1]["npy"].astype(np.float32) * np.float32(info["scale_uV"]),
+        tuple(info["ch_names"]),
+        np.array(info["positions"], np.float32),
+        info["scale_uV"],
+    )
+    [expected] = tokenizers.eeg.encode([window])
+    span = folder[1].span("eeg", TASKS["eeg2image"])
+    assert span.ids_local.tolist() == expected.ids.tolist()
+    assert span.scale == expected.scale
+    assert folder[1].info["eeg"]["steps"] == 16
+
+
+def test_training_records_have_variants_and_others_only_the_clean_one(tokens: Path, tokenizers: Tokenizers) -> None:
+    for split, n_records, n_variants in (("train", 4, 3), ("validation", 2, 1), ("test", 0, 0)):
+        folder = TokenFolder(tokens, split, tokenizers.vocabulary)
+        assert len(folder) == n_records
+        for i in range(n_records):
+            spans = [folder[i].span("eeg", TASKS["eeg"], variant=v).ids_local.tolist() for v in range(n_variants)]
+            assert folder[i].n_variants == n_variants == len({tuple(ids) for ids in spans})
+            assert {len(ids) for ids in spans} == {16 * 4}
+
+
+def test_records_hold_every_modality_and_the_facts(tokens: Path, trials: list[dict], tokenizers: Tokenizers) -> None:
+    folder = TokenFolder(tokens, "validation", tokenizers.vocabulary)
+    for i, trial in enumerate(trials[4:]):
+        record, info = folder[i], trial["json"]
+        label, caption = (record.span("text", TASKS[t]).ids_local for t in ("eeg2label", "eeg2text"))
+        other = record.span("text", TASKS["eeg2text"], text=1).ids_local
+        texts = tokenizers.text.decode([label, caption, other, record.question])
+        assert texts == [info["label_text"], *info["texts"], QUESTION]
+        picture = record.span("image", TASKS["image"]).ids_local
+        assert picture.tolist() == tokenizers.image.encode(trial["png"][None])[0].tolist()
+        assert record.info["sample"] == trial["__key__"]
+        assert (record.info["subject"], record.info["label"]) == ("s1", info["label"])
+        assert "positions" not in record.info
+    manifest = json.loads((tokens / "manifest.json").read_text())
+    assert manifest["samples"] == {"licence": "BSD-3"}
+    assert manifest["vocabulary"] == Vocabulary.load(tokens / "vocabulary.json").fingerprint
+
+
+def test_every_task_can_be_trained_from_them(tokens: Path, tokenizers: Tokenizers) -> None:
+    for task in TASKS:
+        config = DocumentConfig(length=512, documents_per_batch=3, tasks={task: 1})
+        batch = DocumentSource([tokens], tokenizers.vocabulary, config).batch(0)
+        assert int(batch["documents"].max()) == 3
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    tokens: Path, trials: list[dict], tokenizers: Tokenizers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = write_samples(tmp_path / "keys", trials)
+    encode = tokenizers.eeg.encode
+    calls = []
+
+    def dies_at_the_second_shard(windows: list[Window]) -> list:
+        calls.append(len(windows))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(windows)
+
+    monkeypatch.setattr(tokenizers.eeg, "encode", dies_at_the_second_shard)
+    with pytest.raises(KeyboardInterrupt):
+        tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3)
+    left = tmp_path / "tokens" / "keys"
+    assert sorted(p.name for p in left.glob("*.tar")) == ["train-000000.tar"]
+    with pytest.raises(DataError, match="manifest"):
+        ShardReader(left, "train")
+    tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3)
+    assert calls == [6, 6, 6, 2]
+    for path in sorted(p.name for p in tokens.iterdir()):
+        assert (left / path).read_bytes() == (tokens / path).read_bytes()
+
+
+@pytest.mark.parametrize("change", [{"variants": 2}, {"variants": 3, "seed": 1}])
+def test_tokens_of_other_settings_are_not_mixed(tokens: Path, trials, tokenizers, tmp_path: Path, change) -> None:
+    samples = write_samples(tmp_path / "keys", trials)
+    with pytest.raises(DataError, match=f"another {list(change)[-1]}"):
+        tokenize_shards([samples], tokenizers, tokens.parent, **change)
+
+
+def test_sets_without_eeg_or_without_pictures_work(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:
+    pictures = [
+        {"__key__": t["__key__"], "png": t["png"], "json": {"recipe": "pictures", "texts": t["json"]["texts"]}}
+        for t in trials
+    ]
+    plain = [{k: v for k, v in t.items() if k != "png"} for t in trials]
+    plain = [{**t, "json": {**t["json"], "texts": [], "label_text": None, "question": None}} for t in plain]
+    made = [write_samples(tmp_path / "in" / n, r) for n, r in (("pictures", pictures), ("plain", plain))]
+    folders = tokenize_shards(made, tokenizers, tmp_path / "out")
+    served = [
+        [name for name, task in TASKS.items() if TokenFolder(f, "train", tokenizers.vocabulary)[0].supports(task)]
+        for f in folders
+    ]
+    assert served == [["text2image", "image2text", "image", "text"], ["eeg"]]
+
+
+@pytest.mark.slow  # two processes import torch
+def test_two_processes_write_the_same_bytes(tokens: Path, trials, tokenizers: Tokenizers, tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "keys", trials)
+    [folder] = tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3, workers=2)
+    assert (folder / "manifest.json").read_bytes() == (tokens / "manifest.json").read_bytes()
+
+
+def test_bad_samples_are_named(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:
+    large = [{**trials[0], "png": np.zeros((32, 32, 3), np.uint8)}]
+    with pytest.raises(DataError, match=r"trial-0 is \(32, 32, 3\)"):
+        tokenize_shards([write_samples(tmp_path / "large", large)], tokenizers, tmp_path / "a")
+    silent = [{**trials[0], "json": {**trials[0]["json"], "texts": [""]}}]
+    with pytest.raises(DataError, match=r"trial-0 .* empty text"):
+        tokenize_shards([write_samples(tmp_path / "silent", silent)], tokenizers, tmp_path / "b")
+
+
+def window(n_chans: int) -> Window:
+    rng = np.random.default_rng(n_chans)
+    times = np.arange(400) / 200
+    eeg_uV = 100 * np.sin(2 * np.pi * 7 * times + rng.uniform(0, 6, (n_chans, 1))).astype(np.float32)
+    names = tuple(f"E{i}" for i in range(n_chans))
+    return Window(eeg_uV, names, rng.standard_normal((n_chans, 3)).astype(np.float32), 20.0)
+
+
+@pytest.mark.parametrize("n_chans", [1, 3, 4, 8, 64])
+def test_augmentation_stays_inside_its_bounds(n_chans: int) -> None:
+    clean = window(n_chans)
+    n_kept, noise_share = set(), []
+    for seed in range(100):
+        made = augment(clean, np.random.default_rng(seed))
+        kept = [int(name[1:]) for name in made.ch_names]
+        assert kept == sorted(set(kept))
+        assert np.array_equal(made.positions, clean.positions[kept])
+        assert (made.eeg_uV.dtype, made.scale_uV) == (np.float32, clean.scale_uV)
+        n_kept.add(len(kept))
+        fits = []
+        for shift in range(-2, 3):  # the best of the possible shifts explains all but the noise
+            moved = clean.eeg_uV[kept][:, np.clip(np.arange(400) - shift, 0, 399)]
+            factor = float((moved * made.eeg_uV).sum() / (moved**2).sum())
+            fits.append((float(np.std(made.eeg_uV - factor * moved)) / clean.scale_uV, factor))
+        noise, factor = min(fits)
+        noise_share.append(noise)
+        assert 0.8 < factor < 1.25
+    assert n_kept == (set(range(n_chans - n_chans // 4, n_chans + 1)) if n_chans > 3 else {n_chans})
+    assert 0.08 < min(noise_share) < 0.13
+    assert 0.27 < max(noise_share) < 0.33

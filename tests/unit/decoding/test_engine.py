@@ -1,0 +1,175 @@
+"""Generation and scoring: the cache, guidance, batches and the grammar do not change what the model says."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.decoding.engine import Engine, Prompt
+from neuroleon.decoding.sampling import Sampling
+from neuroleon.model.config import ModelConfig
+from neuroleon.model.transformer import Neuroleon
+from neuroleon.tokenizers.document import Span, parse, prompt, unconditional_prompt
+from neuroleon.tokenizers.grammar import Grammar
+from neuroleon.tokenizers.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.of(
+    text=SimpleNamespace(size=30, fingerprint="t"),
+    image=SimpleNamespace(size=20, fingerprint="i", tokens=9),
+    eeg=SimpleNamespace(size=24, fingerprint="e", tokens_per_step=4),
+)
+GREEDY = Sampling(temperature=0, max_text=6)
+WARM = Sampling(temperature=1.0, top_k=50, top_p=0.95, max_text=6)
+
+
+@pytest.fixture(scope="module")
+def model() -> Neuroleon:
+    torch.manual_seed(0)
+    books = {r.start: torch.randn(r.size, 4) for r in (VOCABULARY.image, VOCABULARY.eeg)}
+    config = ModelConfig(dim=32, depth=2, heads=4, kv_heads=2, dim_head=8, max_length=96)
+    model = Neuroleon(config, VOCABULARY.size, books)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.25 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope="module")
+def engine(model: Neuroleon) -> Engine:
+    return Engine(model, VOCABULARY)
+
+
+def eeg_span(steps: int, seed: int = 0) -> Span:
+    rng = np.random.default_rng(seed)
+    return Span("eeg", (rng.integers(0, 6, (steps, 4)) + 6 * np.arange(4)).ravel(), scale=3)
+
+
+def a_prompt(task: str, inputs: tuple[Span, ...], words: int = 3, eeg_steps: int | None = None) -> Prompt:
+    return Prompt(
+        ids=prompt(task, np.arange(words), inputs, VOCABULARY),
+        unconditional=unconditional_prompt(task, VOCABULARY),
+        eeg_steps=eeg_steps,
+    )
+
+
+RAGGED = [
+    a_prompt("eeg2image", (eeg_span(5),)),
+    a_prompt("eeg2both", (eeg_span(2, seed=1),), words=7),
+    a_prompt("text2eeg", (Span("text", [4, 5]),), eeg_steps=3),
+]
+KEYS = [(0, "a"), (0, "b"), (0, "c")]
+
+
+def recomputed(model: Neuroleon, asked: Prompt, task: str, settings: Sampling) -> np.ndarray:
+    """Greedy decoding the plain way: the whole row through the training forward for every id."""
+    grammar = Grammar(VOCABULARY, task, eeg_steps=asked.eeg_steps, max_text=settings.max_text)
+    state, made = grammar.start(asked.ids), []
+    while not grammar.done(state):
+        rows = [torch.tensor([*start.tolist(), *made])[None] for start in (asked.ids, asked.unconditional)]
+        with torch.no_grad():
+            conditional, unconditional = (model(row)[0, -1] for row in rows)
+        logits = unconditional + settings.guidance * (conditional - unconditional)
+        allowed = [i for ids in grammar.allowed(state) for i in ids]
+        made.append(max(allowed, key=lambda i: float(logits[i])))
+        state = grammar.advance(state, made[-1])
+    return np.array([*asked.ids.tolist(), *made])
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_cached_greedy_decoding_equals_recomputing_everything(
+    model: Neuroleon, engine: Engine, guidance: float
+) -> None:
+    settings = Sampling(temperature=0, guidance=guidance, max_text=6)
+    tasks = ("eeg2image", "eeg2both", "text2eeg")
+    expected = [recomputed(model, p, task, settings) for p, task in zip(RAGGED, tasks, strict=True)]
+    ragged = engine.generate(RAGGED, settings, KEYS)
+    alone = [engine.generate([p], settings, [key])[0] for p, key in zip(RAGGED, KEYS, strict=True)]
+    for want, batched, single in zip(expected, ragged, alone, strict=True):
+        assert batched.tolist() == want.tolist()
+        assert single.tolist() == want.tolist()
+
+
+def test_guidance_changes_the_answer(engine: Engine) -> None:
+    without = engine.generate(RAGGED, GREEDY, KEYS)
+    strong = engine.generate(RAGGED, Sampling(temperature=0, guidance=5, max_text=6), KEYS)
+    assert [d.tolist() for d in without] != [d.tolist() for d in strong]
+
+
+@pytest.mark.parametrize("settings", [WARM, Sampling(guidance=2.0, max_text=6)])
+def test_a_key_gives_the_same_ids_in_any_batch(engine: Engine, settings: Sampling) -> None:
+    prompts, keys = RAGGED + RAGGED[:1], [*KEYS, (0, "d")]
+    together = engine.generate(prompts, settings, keys)
+    alone = [engine.generate([p], settings, [key])[0] for p, key in zip(prompts, keys, strict=True)]
+    order = [2, 0, 3, 1]
+    shuffled = engine.generate([prompts[i] for i in order], settings, [keys[i] for i in order])
+    for i, (a, b) in enumerate(zip(together, alone, strict=True)):
+        assert a.tolist() == b.tolist() == shuffled[order.index(i)].tolist()
+    assert together[0].tolist() != together[3].tolist()  # one prompt, two keys
+
+
+def test_another_seed_gives_another_sample(engine: Engine) -> None:
+    samples = [engine.generate(RAGGED[:1], WARM, [(seed, "a")])[0] for seed in range(4)]
+    assert len({tuple(s.tolist()) for s in samples}) > 1
+
+
+def test_every_output_has_exactly_its_ids(engine: Engine) -> None:
+    for i in range(5):
+        documents = [parse(ids, VOCABULARY) for ids in engine.generate(RAGGED, WARM, [(i, k) for k in "abc"])]
+        assert [len(d.spans[-1].ids_local) for d in documents] == [9, 9, 3 * 4]
+        assert 1 <= len(documents[1].spans[1].ids_local) <= WARM.max_text
+        assert documents[0].spans[0] == eeg_span(5)
+
+
+def test_text_is_bounded_by_the_room_in_the_model(engine: Engine) -> None:
+    asked = a_prompt("eeg2text", (eeg_span(19),))  # 87 of the 96 tokens; closing mark and <eod> need 2
+    for seed in range(5):
+        ids = engine.generate([asked], Sampling(max_text=128), [(seed,)])[0]
+        assert len(ids) <= 96
+    with pytest.raises(DataError, match="holds 96"):
+        engine.generate([a_prompt("eeg2image", (eeg_span(19),))], GREEDY, [(0,)])
+
+
+def test_scores_are_the_summed_log_probabilities(model: Neuroleon, engine: Engine) -> None:
+    start = RAGGED[0].ids
+    continuations = [np.array([300, 301, 302]), np.array([260]), np.arange(256, 270)]
+    expected = []
+    for continuation in continuations:
+        row = torch.tensor([*start.tolist(), *continuation.tolist()])
+        with torch.no_grad():
+            logprobs = torch.log_softmax(model(row[None])[0].double(), dim=-1)
+        expected.append(sum(logprobs[len(start) - 1 + i, c].item() for i, c in enumerate(continuation)))
+    scores = engine.score(start, continuations)
+    assert scores.dtype == np.float64
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    many = engine.score(start, continuations * 20)
+    np.testing.assert_allclose(many, expected * 20, atol=1e-5)
+
+
+def test_the_probabilities_of_all_single_ids_sum_to_one(engine: Engine) -> None:
+    scores = engine.score(RAGGED[0].ids, [np.array([i]) for i in range(VOCABULARY.size)])
+    assert np.exp(scores).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_what_is_missing_is_named(model: Neuroleon, engine: Engine) -> None:
+    bare = Prompt(ids=RAGGED[0].ids)
+    with pytest.raises(ConfigError, match="unconditional"):
+        engine.generate([bare], Sampling(guidance=2.0), [(0,)])
+    with pytest.raises(ConfigError, match="eeg_steps"):
+        engine.generate([Prompt(ids=RAGGED[2].ids)], GREEDY, [(0,)])
+    with pytest.raises(DataError, match="token"):
+        engine.generate([Prompt(ids=RAGGED[0].ids[::-1].copy())], GREEDY, [(0,)])
+    with pytest.raises(DataError, match="empty"):
+        engine.score(bare.ids, [np.array([], dtype=int)])
+    with pytest.raises(DataError, match="holds 96"):
+        engine.score(bare.ids, [np.full(96, 256)])
+    larger = Vocabulary.of(
+        text=SimpleNamespace(size=300, fingerprint="t"),
+        image=SimpleNamespace(size=20, fingerprint="i", tokens=9),
+        eeg=SimpleNamespace(size=24, fingerprint="e", tokens_per_step=4),
+    )
+    with pytest.raises(ConfigError, match="vocabulary"):
+        Engine(model, larger)
+    assert engine.generate([], GREEDY, []) == []
+    assert len(engine.score(bare.ids, [])) == 0

@@ -1,0 +1,78 @@
+"""Choosing an id: temperature, top-k, top-p, constraints, generators."""
+
+import pytest
+import torch
+
+from neuroleon.common.errors import ConfigError
+from neuroleon.common.seed import torch_generator
+from neuroleon.decoding.constraints import constrain
+from neuroleon.decoding.guidance import guide
+from neuroleon.decoding.sampling import Sampling, choose, probabilities
+
+PROBS = torch.tensor([[0.5, 0.2, 0.15, 0.1, 0.05]])
+LOGITS = PROBS.log()
+
+
+def drawn(settings: Sampling, n: int = 3000) -> torch.Tensor:
+    generator = torch_generator("test")
+    counts = torch.zeros(5)
+    for _ in range(n):
+        counts[choose(LOGITS, settings, [generator])] += 1
+    return counts / n
+
+
+def test_samples_follow_the_probabilities() -> None:
+    torch.testing.assert_close(drawn(Sampling()), PROBS[0], atol=0.03, rtol=0)
+
+
+def test_top_k_keeps_the_k_most_likely() -> None:
+    expected = torch.tensor([0.5, 0.2, 0, 0, 0]) / 0.7
+    torch.testing.assert_close(drawn(Sampling(top_k=2)), expected, atol=0.03, rtol=0)
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_p() -> None:
+    kept = probabilities(LOGITS, Sampling(top_p=0.6))[0] > 0
+    assert kept.tolist() == [True, True, False, False, False]
+    assert (probabilities(LOGITS, Sampling(top_p=0.01))[0] > 0).tolist() == [True, False, False, False, False]
+    # After top-k = 2 the first id alone has 0.71.
+    kept = probabilities(LOGITS, Sampling(top_k=2, top_p=0.6))[0] > 0
+    assert kept.tolist() == [True, False, False, False, False]
+
+
+def test_temperature_sharpens_and_zero_is_greedy() -> None:
+    cold = probabilities(LOGITS, Sampling(temperature=0.5))[0]
+    torch.testing.assert_close(cold, (PROBS[0].double() ** 2) / (PROBS[0].double() ** 2).sum(), atol=1e-6, rtol=0)
+    assert choose(LOGITS, Sampling(temperature=0), [torch_generator(0)]).tolist() == [0]
+
+
+def test_closed_ids_are_never_drawn() -> None:
+    logits = constrain(
+        torch.randn(2, 50, generator=torch_generator(1)), [[range(3, 5), range(40, 41)], [range(49, 50)]]
+    )
+    generators = [torch_generator("a"), torch_generator("b")]
+    seen = torch.stack([choose(logits, Sampling(temperature=3.0), generators) for _ in range(200)])
+    assert set(seen[:, 0].tolist()) == {3, 4, 40}
+    assert set(seen[:, 1].tolist()) == {49}
+
+
+def test_guidance_moves_from_the_unconditional_to_beyond_the_condition() -> None:
+    c, u = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 2.5])
+    torch.testing.assert_close(guide(c, u, 1.0), c)
+    torch.testing.assert_close(guide(c, u, 0.0), u)
+    torch.testing.assert_close(guide(c, u, 3.0), torch.tensor([3.0, 4.0]))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"guidance": -0.1},
+        {"max_text": 0},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Sampling(**wrong)

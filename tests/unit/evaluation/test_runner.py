@@ -1,0 +1,242 @@
+"""The whole runner on a small set whose truth is known: oracle, guesser and confounded set."""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.files import read_json
+from neuroleon.common.window import Window
+from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
+from neuroleon.evaluation.report import Report, SetResult, write_report
+from neuroleon.evaluation.runner import Evaluation, evaluate
+from neuroleon.evaluation.stats import Comparison
+from neuroleon.tokenizers.document import OUTPUT, Document, Span, render, task_of
+from neuroleon.tokenizers.text import TextTokenizer
+from neuroleon.tokenizers.vocabulary import MASK_0, Vocabulary
+
+LABELS = ("north", "east", "south", "west")
+SENTENCES = [f"The person looks to the {label}." for label in LABELS]
+PHASES = np.arange(4) * np.pi / 2
+CHANNELS = ("O1", "O2")
+
+
+class StepMeans:
+    """An EEG tokenizer: one id per 25 samples, the mean in 16 levels between -2 and 2 scales. Label = phase of 1 Hz."""
+
+    size, tokens_per_step, fingerprint = 16, 1, "step means"
+
+    def encode(self, batch: list[Window]) -> list[Any]:
+        means = [w.eeg_uV.mean(axis=0).reshape(-1, 25).mean(axis=1) / w.scale_uV for w in batch]
+        return [SimpleNamespace(ids=np.clip((m + 2) * 4, 0, 15).astype(int), scale=3) for m in means]
+
+    def decode(self, ids: list[Any], positions: np.ndarray, ch_names: tuple[str, ...]) -> list[Window]:
+        signals = [np.tile(np.repeat(self.levels(t.ids), 25) * 10, (len(ch_names), 1)) for t in ids]
+        return [Window(s.astype(np.float32), ch_names, positions, 10.0) for s in signals]
+
+    @staticmethod
+    def levels(ids: np.ndarray) -> np.ndarray:
+        return (np.asarray(ids) + 0.5) / 4 - 2
+
+
+class Greys:
+    """An image tokenizer: 4 ids of 4 greys for a picture of 8 x 8, without loss on pictures of such blocks."""
+
+    size, tokens, fingerprint = 4, 4, "greys"
+
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        return batch[:, 2::4, 2::4, 0].reshape(len(batch), 4).astype(int) // 85
+
+    def decode(self, ids: np.ndarray) -> np.ndarray:
+        blocks = (np.asarray(ids) * 85).astype(np.uint8).reshape(-1, 2, 2, 1)
+        return blocks.repeat(4, axis=1).repeat(4, axis=2).repeat(3, axis=3)
+
+
+PICTURES = Greys().decode(np.array([[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 0, 3]]))
+TEXT = TextTokenizer.train([*SENTENCES, *LABELS], 300)
+VOCABULARY = Vocabulary.of(text=TEXT, image=Greys(), eeg=StepMeans())
+
+
+@cache
+def ends(task: str) -> list[np.ndarray]:
+    """What follows the prompt for each label."""
+    if task == "eeg2image":
+        spans = [Span("image", ids) for ids in Greys().encode(PICTURES)]
+    else:
+        spans = [Span("text", np.array(i)) for i in TEXT.encode(LABELS if task == "eeg2label" else SENTENCES)]
+    rendered = [render(Document(task, None, (span,)), VOCABULARY) for span in spans]
+    return [r.ids[r.part == OUTPUT] for r in rendered]
+
+
+class Oracle:
+    """Reads the phase from the EEG ids of a prompt, and gives its label the probability `q`, the others the rest."""
+
+    def __init__(self, q: float) -> None:
+        self.q = q
+
+    def label(self, prompt: np.ndarray) -> int | None:
+        if MASK_0 in prompt:
+            return None
+        ids = VOCABULARY.to_local("eeg", prompt[VOCABULARY.modality_ids(prompt) == 3])
+        seconds = np.arange(len(ids)) / 8 + 1 / 16
+        waves = np.sin(2 * np.pi * seconds + PHASES[:, None])
+        return int(np.argmax(waves @ StepMeans.levels(ids)))
+
+    def generate(self, prompts: Any, settings: Any, keys: Any) -> list[np.ndarray]:
+        task = task_of(prompts[0].ids, VOCABULARY)
+        return [np.concatenate([p.ids, ends(task)[self.label(p.ids) or 0]]) for p in prompts]
+
+    def score(self, prompt: np.ndarray, continuations: Any) -> np.ndarray:
+        label = self.label(prompt)
+        known = [end.tobytes() for end in ends(task_of(prompt, VOCABULARY))]
+        places = [known.index(c.tobytes()) for c in continuations]
+        return np.log([0.25 if label is None else self.q if k == label else (1 - self.q) / 3 for k in places])
+
+
+class Guesser(Oracle):
+    """Answers by a hash of the prompt: sure of itself, and without any knowledge."""
+
+    def label(self, prompt: np.ndarray) -> int | None:
+        return hashlib.sha256(prompt.tobytes()).digest()[0] % 4
+
+
+def toy_set(folder: Path, label_of: Callable[[int, int], int], n_recordings: int = 6, trials: int = 8) -> Path:
+    """`trials` trials of two adjoining windows in each recording; a third of the recordings belongs to each split."""
+    rng = np.random.default_rng(0)
+    for s, split in enumerate(("train", "validation", "test")):
+        records = []
+        for recording in range(s, n_recordings, 3):
+            for i in range(2 * trials):
+                label = label_of(recording, i // 2)
+                wave = np.sin(2 * np.pi * np.arange(200) / 200 + PHASES[label]) + rng.normal(0, 0.2, (2, 200))
+                meta = {
+                    "recipe": "toy", "subject": "s1", "recording": f"r{recording}", "group": "", "split": split,
+                    "ch_names": CHANNELS, "positions": [[0.0, -1.0, 0.1], [0.1, -1.0, 0.1]], "sfreq": 200.0,
+                    "scale_uV": 10.0, "label": LABELS[label], "texts": [SENTENCES[label]], "label_text": LABELS[label],
+                    "question": "Where does the person look?", "image_key": LABELS[label],
+                    "onset_s": float(i // 2 * 5 + i % 2),
+                }  # fmt: skip
+                key = f"r{recording}-{i}"
+                records.append({"__key__": key, "npy": wave.astype(np.float16), "json": meta, "png": PICTURES[label]})
+        write_shard(shard_path(folder, split, 0), records, required=("json", "npy"))
+    write_manifest(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_set(tmp_path_factory.mktemp("sound") / "toy", lambda recording, trial: trial % 4)
+
+
+def report_of(folder: Path, engine: Any, **settings: Any) -> Report:
+    model = SimpleNamespace(engine=engine, vocabulary=VOCABULARY, text=TEXT, image=Greys(), eeg=StepMeans())
+    return evaluate(model, Evaluation(samples=(folder,), **settings), {"model": "toy"})
+
+
+def run(folder: Path, engine: Any, **settings: Any) -> SetResult:
+    return report_of(folder, engine, **settings).sets[0]
+
+
+def rows(result: SetResult) -> dict[str, Comparison]:
+    return {c.metric: c for task in result.tasks for c in task.comparisons}
+
+
+def test_oracle_has_its_known_accuracies_and_bits(sound: Path) -> None:
+    result = run(sound, Oracle(0.97))
+    found = rows(result)
+    assert (result.n_windows, result.n_trials, result.n_answers) == (32, 16, 4)
+    shares = [c for c in found.values() if c.unit == "share"]
+    bits = [c for c in found.values() if c.unit == "bits"]
+    assert len(shares) == 6 and len(bits) == 5
+    among = [c for c in bits if c.metric.endswith("among the set's")]
+    assert [c.chance for c in among] == [-2.0, -2.0]  # four answers, equally often
+    for c in shares:
+        assert c.conditions["real"].mean == 1.0 and c.chance == c.conditions["constant"].mean == 0.25
+        assert c.verdict == "above shuffled" and c.conditions["noise"].mean < 0.6
+    same = found["accuracy, generated label"].conditions["shuffled"].mean  # trials whose partner has their label
+    for c in bits:
+        assert c.conditions["real"].mean == pytest.approx(np.log2(0.97))
+        assert c.conditions["none"].mean == pytest.approx(-2.0)
+        assert c.gain.mean == pytest.approx((1 - same) * np.log2(0.97 / 0.01))  # more than the 2 bits there are
+        assert c.verdict == "above shuffled" and c.gain.low > 0 and c.p < 0.01
+
+
+def test_a_model_that_ignores_the_eeg_is_at_chance(sound: Path) -> None:
+    found = rows(run(sound, Guesser(0.97)))
+    assert len(found) == 11 and {c.verdict for c in found.values()} == {"at chance"}
+
+
+def test_being_sure_and_wrong_is_below_chance_in_bits(sound: Path) -> None:
+    """Real minus shuffled alone would not show it."""
+    among = rows(run(sound, Guesser(0.97), tasks=("eeg2label",)))["log2 p of the true label among the set's"]
+    assert among.chance is not None
+    assert among.conditions["real"].high < among.chance == -2.0
+
+
+def test_windows_of_one_trial_count_once_and_are_not_shuffled_into_each_other(sound: Path) -> None:
+    """Were the two windows of a trial exchanged, the oracle would stay right under the shuffle."""
+    result = run(sound, Oracle(0.97), tasks=("eeg2label",))
+    assert rows(result)["accuracy, generated label"].conditions["shuffled"].mean < 0.7
+
+
+def test_limit_is_balanced_over_labels_and_the_same_every_time(sound: Path) -> None:
+    first, second = (run(sound, Guesser(0.9), tasks=("eeg2label",), limit=8) for _ in range(2))
+    assert first.n_windows == 8 and first.n_available == 32
+    assert rows(first)["accuracy, generated label"].conditions["constant"].mean == 0.25
+    assert rows(first) == rows(second)
+
+
+def test_a_class_that_is_the_recording_is_named(tmp_path: Path) -> None:
+    folder = toy_set(tmp_path / "toy", lambda recording, trial: recording // 3 % 4, n_recordings=12)
+    report = report_of(folder, Oracle(0.97), tasks=("eeg2label",))
+    write_report(report, tmp_path / "out")
+    assert "**confounded: every recording (12 with 4 labels)" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_report_folder(sound: Path, tmp_path: Path) -> None:
+    report = report_of(sound, Oracle(0.97))
+    write_report(report, tmp_path / "out")
+    write_report(report, tmp_path / "out")  # an earlier report is replaced
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    pictures = {"toy_eeg2image.png", "toy_eeg_tokenizer.png", "toy_image_tokenizer.png"}
+    assert names == {"report.json", "report.md", "manifest.json", *pictures}
+    content = read_json(tmp_path / "out" / "report.json")
+    comparison = content["sets"][0]["tasks"][0]["comparisons"][0]
+    assert set(comparison["conditions"]) == {"real", "shuffled", "noise", "none", "constant"}
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| accuracy, generated label (share) | 1.000 [1.000, 1.000] |" in text and "nan" not in text
+    assert all(f"({name})" in text for name in pictures)
+
+
+def test_a_folder_that_is_no_report_is_not_replaced(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    report = report_of(sound, Oracle(0.97), tasks=("eeg2label",), limit=8)
+    with pytest.raises(ConfigError, match="not a report"):
+        write_report(report, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_tokenizers_are_measured(sound: Path) -> None:
+    eeg, image = run(sound, Oracle(0.97), tasks=()).fidelities
+    assert eeg.measures["correlation"].mean > 0.9 and eeg.measures["correlation, alpha (8-13 Hz)"].mean < 0.5
+    assert 0 < eeg.measures["NMSE"].mean < 0.2
+    assert eeg.codes[0].n_tokens == 32 * 8 and 0.3 < eeg.codes[0].used <= 1
+    assert image.measures["PSNR (dB)"].mean > 50 and image.n == 4
+    assert image.codes[0].used == 0.5  # two of the four greys
+
+
+def test_bad_settings_and_empty_splits_are_refused(sound: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="eeg2smell"):
+        Evaluation(samples=(sound,), tasks=("eeg2smell",))
+    with pytest.raises(ConfigError, match="limit is 1"):
+        Evaluation(samples=(sound,), limit=1)
+    write_shard(shard_path(tmp_path, "train", 0), [], required=("json",))
+    write_manifest(tmp_path)
+    with pytest.raises(DataError, match="no sample with EEG"):
+        run(tmp_path, Oracle(0.9))

@@ -1,0 +1,155 @@
+"""The loop learns, guards its weights and codebooks, and leaves a complete record."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from letters_stage import LettersConfig, LettersStage, Net, train, without_chance
+
+from neuroleon.common.checkpoint import checkpoints, load_tensors
+from neuroleon.common.errors import CheckpointError, ConfigError, DataError
+from neuroleon.common.files import read_json, verify_folder
+from neuroleon.training.config import LoopConfig
+from neuroleon.training.optim import parameter_groups
+from neuroleon.training.stage import Stage
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+def lines(out: Path, kind: str) -> list[dict]:
+    entries = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [entry for entry in entries if entry["kind"] == kind]
+
+
+def test_the_tiny_stage_is_a_stage_and_learns(tmp_path: Path) -> None:
+    stage: Stage = LettersStage(LettersConfig(), seed=0)
+    assert torch.equal(stage.batch(4)["x"], LettersStage(LettersConfig(), seed=0).batch(4)["x"])
+    train(tmp_path, steps=60, validate_every=20, save_every=60)
+    found = lines(tmp_path, "validation")
+    assert found[-1]["accuracy"] > 0.6, "chance is 0.1"
+    assert found[-1]["score"] < found[0]["score"]
+
+
+def test_a_run_folder_is_complete(tmp_path: Path) -> None:
+    final = train(tmp_path, steps=5, log_every=2)
+    assert final == tmp_path / "final"
+    verify_folder(final)
+    assert "step 5 of 5" in (final / "README.md").read_text() or "step 4 of 5" in (final / "README.md").read_text()
+    assert read_json(final / "training.json")["settings"] == {"lr": 1e-2}
+    assert [entry["step"] for entry in lines(tmp_path, "train")] == [2, 4]
+    assert {"loss", "commitment", "gradient_norm", "rate"} <= lines(tmp_path, "train")[0].keys()
+    assert [entry["step"] for entry in lines(tmp_path, "validation")] == [2, 4, 5], "the last step is always validated"
+    assert read_json(tmp_path / "config.json") == {"lr": 1e-2}
+    assert f"torch=={torch.__version__.split('+')[0]}" in (tmp_path / "env.txt").read_text()
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_the_best_checkpoint_is_kept_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([3.0, 1.0, float("nan"), 2.0])
+    monkeypatch.setattr(LettersStage, "validate", lambda self, module: {"score": next(scores)})
+    train(tmp_path)
+    kept = [p.name for p in checkpoints(tmp_path / "checkpoints")]
+    assert kept == ["step-000008", "step-000007", "step-000004"]
+    best = load_tensors(tmp_path / "checkpoints" / "step-000004" / "ema.safetensors")
+    exported = load_tensors(tmp_path / "final" / "model.safetensors")
+    assert all(torch.equal(exported[name], best[name]) for name in best)
+
+
+def test_nothing_is_exported_without_a_finite_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LettersStage, "validate", lambda self, module: {"score": float("inf")})
+    with pytest.raises(CheckpointError, match="no validation gave a finite score"):
+        train(tmp_path, steps=2)
+    assert not (tmp_path / "final").exists()
+
+
+def test_the_average_has_the_codebook_and_lags_behind_the_weights(tmp_path: Path) -> None:
+    train(tmp_path)
+    folder = tmp_path / "checkpoints" / "step-000008"
+    weights, average = load_tensors(folder / "model.safetensors"), load_tensors(folder / "ema.safetensors")
+    codebooks = [name for name in weights if "_codebook" in name]
+    assert codebooks
+    assert all(torch.equal(weights[name], average[name]) for name in codebooks)
+    assert not torch.equal(weights["head.weight"], average["head.weight"])
+
+
+def test_a_step_that_is_not_finite_changes_neither_weights_nor_codebook(tmp_path: Path) -> None:
+    """One NaN vector in a thousand makes a whole moving-average codebook NaN."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    train(before, steps=4, stage=LettersConfig())
+    train(after, steps=5, stage=LettersConfig(nan_batches=(9,)))  # the second micro-batch of step 5
+    kept = load_tensors(after / "checkpoints" / "step-000004" / "model.safetensors")
+    found = load_tensors(after / "checkpoints" / "step-000005" / "model.safetensors")
+    assert all(torch.equal(kept[name], found[name]) for name in kept)
+    assert len(lines(after, "skipped")) == 1
+    assert lines(after, "skipped")[0]["loss"] is None
+    assert read_json(after / "checkpoints" / "step-000005" / "state.json")["progress"]["skipped"] == 1
+
+
+def test_training_goes_on_after_a_skipped_step(tmp_path: Path) -> None:
+    train(tmp_path, stage=LettersConfig(nan_batches=(4, 5, 9)))
+    weights = load_tensors(tmp_path / "checkpoints" / "step-000008" / "model.safetensors")
+    assert all(torch.isfinite(t).all() for t in weights.values())
+    assert len(lines(tmp_path, "skipped")) == 2
+    assert read_json(tmp_path / "checkpoints" / "step-000008" / "state.json")["progress"]["skipped_in_a_row"] == 0
+
+
+def test_ten_bad_steps_in_a_row_end_the_run_and_name_the_batches(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"10 steps in a row .* batches 28 to 29"):
+        train(tmp_path, steps=40, stage=LettersConfig(nan_batches=tuple(range(10, 80))))
+
+
+def test_max_minutes_ends_a_run_with_a_result(tmp_path: Path) -> None:
+    final = train(tmp_path, steps=10_000, validate_every=10_000, save_every=10_000, max_minutes=0.0)
+    verify_folder(final)
+    assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["step-000001"]
+    assert lines(tmp_path, "train")[0]["rate"] == pytest.approx(0.5e-2), "the schedule is that of the whole run"
+
+
+def test_validation_does_not_disturb_training(tmp_path: Path) -> None:
+    often, seldom = tmp_path / "often", tmp_path / "seldom"
+    train(often, validate_every=1)
+    train(seldom, validate_every=8)
+    assert lines(often, "train") == lines(seldom, "train")
+
+
+def test_matrices_decay_and_biases_norms_and_tables_do_not() -> None:
+    module = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
+    module[1].weight.requires_grad_(True)
+    decays, rest = parameter_groups(module, 0.1)
+    assert decays["weight_decay"] == 0.1
+    assert [id(p) for p in decays["params"]] == [id(module[1].weight)]
+    assert rest["weight_decay"] == 0.0
+    assert len(rest["params"]) == 4
+    module[0].weight.requires_grad_(False)
+    assert len(parameter_groups(module, 0.1)[1]["params"]) == 3, "frozen parameters are left out"
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"accumulate": 0}, {"num_workers": -1}, {"ema_decay": 1.0}])
+def test_settings_out_of_range_are_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        LoopConfig(**wrong)
+
+
+@pytest.mark.slow
+def test_two_ranks_take_the_same_batches_as_two_micro_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank r takes every second batch: the mean gradient is that of one process that accumulates both."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "from pathlib import Path\nimport letters_stage\nfrom accelerate import debug_launcher\n"
+        "letters_stage.Net.forward = letters_stage.without_chance\n"
+        f"debug_launcher(lambda: letters_stage.train(Path({str(tmp_path)!r}) / 'two', accumulate=1), num_processes=2)\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    monkeypatch.setattr(Net, "forward", without_chance)
+    train(tmp_path / "one", accumulate=2)
+    two, one = lines(tmp_path / "two", "train"), lines(tmp_path / "one", "train")
+    assert len(two) == len(one) == 8
+    for a, b in zip(two, one, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+    assert read_json(tmp_path / "two/checkpoints/step-000008/state.json")["ranks"] == 2

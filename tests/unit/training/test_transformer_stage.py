@@ -1,0 +1,166 @@
+"""The transformer's stages on a small data set with a planted code: the frequency of a window says what was seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neuroleon import train as cli
+from neuroleon.common.errors import ConfigError
+from neuroleon.common.files import read_json, verify_folder, write_json
+from neuroleon.data_pipeline.preprocess import Preprocess
+from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
+from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
+from neuroleon.decoding.pipeline import NeuroleonPipeline
+from neuroleon.model.config import ModelConfig
+from neuroleon.training.config import LoopConfig, RunConfig
+from neuroleon.training.loop import Trainer
+from neuroleon.training.optim import OptimConfig
+from neuroleon.training.schedule import ScheduleConfig
+from neuroleon.training.stages.transformer import (
+    DocumentsConfig,
+    FinetuneConfig,
+    FinetuneStage,
+    PretrainConfig,
+    PretrainStage,
+)
+
+HZ = {"circle": 5.0, "square": 20.0}
+QUESTION = "Circle or square?"
+SIZES = ModelConfig(dim=32, depth=1, heads=2, kv_heads=1, dim_head=16, max_length=256)
+
+
+def sample(i: int, rng: np.random.Generator) -> dict:
+    label = list(HZ)[i % 2]
+    times = np.arange(200) / 200
+    eeg = np.sin(2 * np.pi * (HZ[label] * times + rng.random())) * np.ones((3, 1)) + 0.1 * rng.normal(size=(3, 200))
+    picture = np.full((16, 16, 3), 30 if label == "circle" else 220, np.uint8)
+    told = {
+        "recipe": "shapes", "subject": "s1", "recording": "r1", "group": "", "ch_names": ["O1", "Oz", "O2"], "sfreq": 200.0,
+        "positions": [[-0.3, -0.9, 0.1], [0.0, -1.0, 0.1], [0.3, -0.9, 0.1]], "scale_uV": 8.0, "label": label,
+        "texts": [f"a {label} was shown"], "label_text": label, "question": QUESTION, "image_key": label, "onset_s": i,
+    }  # fmt: skip
+    return {"__key__": f"{i:04d}", "npy": eeg.astype(np.float16), "json": told, "png": picture}
+
+
+@pytest.fixture(scope="module")
+def data(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> DocumentsConfig:
+    """Sample shards and token shards of the set `shapes`, with the tokenizers of the tiny model folder."""
+    root = tmp_path_factory.mktemp("shapes")
+    samples, rng = root / "samples" / "shapes", np.random.default_rng(0)
+    for split, n in (("train", 40), ("validation", 12)):
+        write_shard(shard_path(samples, split, 0), [sample(i, rng) for i in range(n)], ("json", "npy", "png"))
+    write_manifest(samples)
+    write_json(samples / "preprocess.json", Preprocess().to_json())
+    told = {"name": "shapes", "title": "Two shapes", "licence": "CC0-1.0", "citation": "nobody", "question": QUESTION}
+    labels = {"label_text": {name: name for name in HZ}, "pictures": {}, "redistribute_pictures": True}
+    write_json(samples / "recipe.json", told | labels | {"windows": [{"tmin_s": 0.25, "duration_s": 1.0}]})
+    tokenizers = model_folder / "tokenizers"
+    tokens = tokenize_shards([samples], Tokenizers.load(tokenizers), root / "tokens", variants=2)
+    return DocumentsConfig(
+        tokens=tuple(tokens), samples=(samples,), tokenizers=tokenizers, length=256, documents_per_batch=8
+    )
+
+
+def run(steps: int) -> RunConfig:
+    return RunConfig(
+        loop=LoopConfig(steps=steps, validate_every=steps, save_every=steps),
+        optim=OptimConfig(lr=5e-3),
+        schedule=ScheduleConfig(warmup=5),
+    )
+
+
+@pytest.fixture(scope="module")
+def pretrained(data: DocumentsConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pretrain")
+    stage = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0)
+    assert Trainer(stage, run(60), out, settings={"stage": "pretrain"}).run(out / "final") == out / "final"
+    return out
+
+
+def test_the_untrained_model_knows_nothing_and_the_trained_one_answers_from_the_eeg(
+    data: DocumentsConfig, pretrained: Path
+) -> None:
+    stage = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0)
+    torch.manual_seed(0)
+    fresh = stage.validate(stage.build().eval())
+    trained = read_json(pretrained / "final" / "training.json")["progress"]["best_score"]
+    assert fresh["score"] == pytest.approx(np.log(stage.vocabulary.size), rel=0.2)
+    assert trained < fresh["score"] / 3
+    assert {"score", "loss", "text", "image", "eeg"} == fresh.keys()
+
+
+def test_validation_is_clean_fixed_and_exact(data: DocumentsConfig) -> None:
+    from dataclasses import replace
+
+    module = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0).build().eval()
+    with torch.no_grad():
+        first = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0).validate(module)
+        other_seed = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=9).validate(module)
+        rows = replace(data, length=160)
+        other_rows = PretrainStage(PretrainConfig(data=rows, model=SIZES), seed=0).validate(module)
+    assert other_seed == first
+    assert other_rows == pytest.approx(first, rel=1e-5), "how documents fall into rows does not matter"
+
+
+def test_the_exported_folder_is_a_whole_model(pretrained: Path) -> None:
+    final = pretrained / "final"
+    verify_folder(final)
+    pipeline = NeuroleonPipeline.load(final)
+    assert {name: label.wordings for name, label in pipeline.labels["shapes"].labels.items()} == {
+        "circle": ("a circle was shown",),
+        "square": ("a square was shown",),
+    }
+    assert (pipeline.labels["shapes"].tmin_s, pipeline.labels["shapes"].duration_s) == (0.25, 1.0)
+    card = (final / "README.md").read_text()
+    for fact in ("Two shapes", "CC0-1.0", "eeg2image", "score", "How it was trained", "of 60"):
+        assert fact in card
+
+
+def test_examples_show_pictures_and_sentences(data: DocumentsConfig) -> None:
+    stage = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0)
+    shown = stage.examples(stage.build().eval())
+    assert {name.split("/")[0] for name in shown.pictures} == {"eeg2image", "text2image"}
+    assert {picture.shape for picture in shown.pictures.values()} == {(16, 32, 3)}
+    assert {name.split("/")[0] for name in shown.sentences} == {"eeg2text", "eeg2label", "image2text"}
+
+
+def test_finetune_starts_from_the_run_and_counts_only_answers(
+    data: DocumentsConfig, pretrained: Path, tmp_path: Path
+) -> None:
+    stage = FinetuneStage(FinetuneConfig(data=data, init=pretrained, export_float16=True), seed=0)
+    module = stage.build()
+    with torch.no_grad():
+        score = stage.validate(module.eval())["score"]
+    assert score == pytest.approx(read_json(pretrained / "final" / "training.json")["progress"]["best_score"], rel=1e-4)
+    batch = stage.batch(0)
+    everything = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0).batch(0)
+    assert torch.equal(batch["ids"], everything["ids"])
+    assert 0 < (batch["weights"] > 0).sum() < (everything["weights"] > 0).sum()
+    final = Trainer(stage, run(2), tmp_path, settings={}).run(tmp_path / "final")
+    assert final is not None
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (final, pretrained / "final")]
+    assert sizes[0] < 0.6 * sizes[1], "half precision"
+    NeuroleonPipeline.load(final)
+
+
+def test_what_does_not_belong_together_is_refused(data: DocumentsConfig) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(ConfigError, match="every set"):
+        replace(data, samples=())
+    with pytest.raises(ConfigError, match=r"the model holds 256"):
+        PretrainConfig(data=replace(data, length=512), model=SIZES)
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        PretrainConfig(data=data, preset="nano", model=SIZES)
+    assert PretrainConfig(data=data, preset="nano", model=ModelConfig(dropout=0.1)).sizes.dropout == 0.1
+
+
+def test_pretrain_runs_from_the_command_line(data: DocumentsConfig, tmp_path: Path) -> None:
+    arguments = [f"--data.tokens=[{data.tokens[0]}]", f"--data.samples=[{data.samples[0]}]"]
+    arguments += [f"--data.tokenizers={data.tokenizers}", "--data.length=256", "--data.masking.probability=1.0"]
+    arguments += ["--model.dim=32", "--model.depth=1", "--model.heads=2", "--model.dim_head=16"]
+    cli.main(["pretrain", *arguments, "--loop.steps=1", "--out", str(tmp_path)])
+    verify_folder(tmp_path / "final")
+    assert read_json(tmp_path / "config.json")["data"]["masking"]["probability"] == 1.0

@@ -1,0 +1,28 @@
+"""Reconstruction losses of the EEG tokenizer, each returned by name.
+
+The phase loss is the cosine of the difference weighted by amplitude, never a difference of raw angles: at 20 dB
+signal-to-noise 3 % of the bins wrap and would make 89 % of that loss.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+STFT_SAMPLES = (32, 64, 128)
+
+
+def reconstruction_losses(predicted: Tensor, target: Tensor, present: Tensor) -> dict[str, Tensor]:
+    """Losses between signals (B, C, T) in units of the scale, over the channels that are `present` (B, C) bool."""
+    predicted, target = predicted[present].float(), target[present].float()  # (channels, T)
+    wave = functional.smooth_l1_loss(predicted, target)
+    amplitude, phase = predicted.new_zeros(()), predicted.new_zeros(())
+    for n_fft in STFT_SAMPLES:
+        window = torch.hann_window(n_fft, device=target.device) / n_fft**0.5
+        spectra = [
+            torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True, center=True) for x in (predicted, target)
+        ]
+        size = [spectrum.abs() for spectrum in spectra]
+        amplitude = amplitude + functional.l1_loss((size[0] + 0.1).log(), (size[1] + 0.1).log())
+        cosine = (spectra[0] * spectra[1].conj()).real / (size[0] * size[1] + 1e-3)
+        phase = phase + ((1 - cosine) * size[1]).sum() / size[1].sum().clamp_min(1e-6)
+    return {"wave": wave, "amplitude": amplitude / len(STFT_SAMPLES), "phase": phase / len(STFT_SAMPLES)}
