@@ -1,54 +1,59 @@
-"""Prepare data: `prepare.py samples` turns recordings into sample shards, `prepare.py tokens` turns those into token shards."""
+"""Prepare data: `prepare.py samples` makes sample shards of recordings, `prepare.py tokens` token shards of those."""
 
 from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
 
 from neuroleon.common.errors import ConfigError, exit_cleanly
 
 
-def samples(recipe: str, data: Path, out: Path, workers: int = 1) -> None:
-    """Write the sample shards of a recipe and report what was read, and what was left out and why.
+def parser() -> ArgumentParser:
+    """The command line."""
+    samples = ArgumentParser(
+        description="Write the sample shards of a recipe; report what was left out, and why.", allow_abbrev=False
+    )
+    samples.add_argument("--recipe", type=str, required=True, help="one of ours by name, or a .yaml file of your own")
+    samples.add_argument("--data", type=Path, required=True, help="folder that holds the data sets")
+    tokens = ArgumentParser(description="Tokenize sample shards with trained tokenizers.", allow_abbrev=False)
+    tokens.add_argument("--samples", type=Path, nargs="+", required=True, help="folders that `samples` wrote: OUT/NAME")
+    tokens.add_argument("--tokenizers", type=Path, required=True, help="folder with the tokenizers text, image and eeg")
+    tokens.add_argument(
+        "--variants", type=int, default=4, help="tokenizations of each training window; one is as it is"
+    )
+    tokens.add_argument("--seed", type=int, default=0, help="of the augmentation")
+    for command in (samples, tokens):
+        command.add_argument("--out", type=Path, required=True, help="the shards go to OUT/NAME")
+        command.add_argument("--workers", type=int, default=1, help="processes")
+    whole = ArgumentParser(description=__doc__, allow_abbrev=False)
+    commands = whole.add_subcommands(dest="command")
+    commands.add_subcommand("samples", samples, help="recordings to sample shards")
+    commands.add_subcommand("tokens", tokens, help="sample shards to token shards")
+    return whole
 
-    Args:
-        recipe: one of our recipes by name, or a .yaml file of your own.
-        data: folder that holds the data sets.
-        out: the shards go to OUT/NAME.
-        workers: processes.
-    """
+
+def run_samples(options: Namespace) -> None:
     from neuroleon.data_pipeline.recipe import load_recipe
     from neuroleon.data_pipeline.samples import prepare_samples
 
-    print(prepare_samples(load_recipe(recipe), data, out, _at_least_one(workers)))
+    print(prepare_samples(load_recipe(options.recipe), options.data, options.out, options.workers))
 
 
-def tokens(samples: list[Path], tokenizers: Path, out: Path, variants: int = 4, seed: int = 0, workers: int = 1) -> None:
-    """Tokenize sample shards with trained tokenizers.
-
-    Args:
-        samples: folders that `prepare.py samples` wrote, each OUT/NAME.
-        tokenizers: folder with the tokenizers `text`, `image` and `eeg`.
-        out: the shards go to OUT/NAME.
-        variants: tokenizations of each training window; the first is of the window as it is, the others are augmented.
-        seed: of the augmentation.
-        workers: processes.
-    """
+def run_tokens(options: Namespace) -> None:
     from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 
-    loaded = Tokenizers.load(tokenizers)
-    folders = tokenize_shards(samples, loaded, out, variants=variants, seed=seed, workers=_at_least_one(workers))
-    print("\n".join(str(folder) for folder in folders))
-
-
-def _at_least_one(workers: int) -> int:
-    if workers < 1:
-        raise ConfigError(f"--workers {workers}; expected at least 1")
-    return workers
+    tokenizers = Tokenizers.load(options.tokenizers)
+    settings = {name: options[name] for name in ("variants", "seed", "workers")}
+    for folder in tokenize_shards(options.samples, tokenizers, options.out, **settings):
+        print(folder)
 
 
 @exit_cleanly
-def main() -> None:
-    from jsonargparse import CLI
-
-    CLI([samples, tokens], as_positional=False)
+def main(arguments: list[str] | None = None) -> None:
+    chosen = parser().parse_args(arguments)
+    options = chosen[chosen.command]
+    if options.workers < 1:
+        raise ConfigError(f"--workers {options.workers}; expected at least 1")
+    {"samples": run_samples, "tokens": run_tokens}[chosen.command](options)
 
 
 if __name__ == "__main__":

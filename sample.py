@@ -59,7 +59,7 @@ def parser() -> ArgumentParser:
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """The window that goes in: `onset_s` is its event's (or its own) time in the recording, `start_s` where it begins."""
+    """The window that goes in. `onset_s` is the time of its event, or its own; `start_s` is where it begins."""
 
     window: Window
     recording: Recording
@@ -299,9 +299,9 @@ def _report(
     for i, result in enumerate(results):
         if result.text is not None:
             print(f"sentence    {i}: {printable(result.text)}")
-    if stretch:
-        print(*verdict(args.eeg, stretch.onset_s, results, pipeline.labels.values()), sep="\n")
-    for name in ("figure.png", "contact-sheet.png", "sample.json"):
+    for line in verdict(args.eeg, stretch.onset_s, results, pipeline.labels.values()) if stretch else ():
+        print(line)
+    for name in ("eeg-0_raw.fif", "eeg-0.png", "image-0.png", "contact-sheet.png", "figure.png", "sample.json"):
         if (args.out / name).exists():
             print(f"written     {args.out / name}")
 

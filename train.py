@@ -50,9 +50,9 @@ def parse(stage: type, argv: Sequence[str]) -> tuple[Any, Any, Any]:
     """
     from neuroleon.training.config import RunConfig
 
-    config_class = get_type_hints(stage.__init__)["config"]
+    config_class = get_type_hints(vars(stage)["__init__"])["config"]
     kinds = (config_class,) if issubclass(config_class, RunConfig) else (config_class, RunConfig)
-    parser = ArgumentParser(prog="train.py STAGE", exit_on_error=False, description=stage.__doc__)
+    parser = ArgumentParser(prog="train.py STAGE", exit_on_error=False, allow_abbrev=False, description=stage.__doc__)
     parser.add_argument("--config", action="config", help="a YAML file; flags after it change single settings")
     parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoints, logs, the result in final/")
     parser.add_argument("--resume", default="none", help="none, auto (the newest whole checkpoint of --out), or a path")

@@ -98,24 +98,22 @@ def restore(rendered: Rendered) -> Rendered:
     Raises:
         DataError: the cuts at the end do not fit the sentinels in place.
     """
-    sentinels = np.flatnonzero((rendered.ids >= MASK_0) & (rendered.ids < MASK_0 + N_MASKS))
+    sentinels = np.flatnonzero((rendered.ids >= MASK_0) & (rendered.ids < MASK_0 + N_MASKS)).tolist()
     if len(sentinels) < 2:  # none, or the <mask:0> of an unconditional document
         return rendered
     n_cuts = len(sentinels) // 2
-    ends = np.flatnonzero(rendered.ids == EOSS)
+    places, moved = sentinels[:n_cuts], sentinels[n_cuts:]
+    ends = np.flatnonzero(rendered.ids == EOSS).tolist()
+    after = [*moved[1:], len(rendered) - 1]  # what must follow each <eoss>: the next sentinel, at last <eod>
     expected = [MASK_0 + k for k in range(n_cuts)] * 2
-    starts = sentinels[n_cuts:] + 1
-    after = [*sentinels[n_cuts + 1 :], len(rendered) - 1]  # what must follow each <eoss>: a sentinel, at last <eod>
-    if rendered.ids[sentinels].tolist() != expected or (ends + 1).tolist() != after:
+    if rendered.ids[sentinels].tolist() != expected or [end + 1 for end in ends] != after:
         raise DataError(f"{rendered.key}: masked spans do not match their sentinels; make the document anew")
     pieces, position = [], 0
-    for place, start, stop in zip(sentinels[:n_cuts], starts, ends, strict=True):
-        pieces += [_piece(rendered, position, place), _piece(rendered, start, stop)]
+    for place, start, stop in zip(places, moved, ends, strict=True):
+        pieces += [_piece(rendered, position, place), _piece(rendered, start + 1, stop)]
         position = place + 1
     n = len(rendered)
-    return _join(
-        [*pieces, _piece(rendered, position, int(sentinels[n_cuts])), _piece(rendered, n - 1, n)], rendered.key
-    )
+    return _join([*pieces, _piece(rendered, position, moved[0]), _piece(rendered, n - 1, n)], rendered.key)
 
 
 def _piece(rendered: Rendered, start: int, stop: int) -> Rendered:

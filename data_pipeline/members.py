@@ -5,18 +5,16 @@ Nothing here can run code: arrays never hold objects, JSON is plain, and picture
 
 import io
 import json
-import warnings
 from typing import Any
 
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.pictures import FORMATS
+from neuroleon.common.pictures import decode_picture
 
 PICTURES = ("png", "jpg", "webp")
 SUFFIXES = ("npy", "json", "txt", "cls", *PICTURES)
 MAX_MEMBER_BYTES = 64 * 2**20
-MAX_PICTURE_PIXELS = 16_000_000  # stimuli are small; a 481 KB PNG of 13 000 x 13 000 pixels costs 1.3 GB once open
 
 
 def encode(suffix: str, value: Any) -> bytes:
@@ -95,22 +93,3 @@ def _array(content: bytes) -> np.ndarray:
     if min(shape, default=0) < 0 or count * dtype.itemsize != len(content) - buffer.tell():
         raise ValueError(f"the header says {shape} of {dtype}, the member holds {len(content) - buffer.tell()} bytes")
     return np.frombuffer(content, dtype, count, offset=buffer.tell()).reshape(shape).copy()
-
-
-def decode_picture(content: bytes, where: str) -> np.ndarray:
-    """uint8 RGB (height, width, 3) of a PNG, JPEG or WebP file.
-
-    Raises:
-        DataError: another format, a damaged file, or more than `MAX_PICTURE_PIXELS`.
-    """
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PICTURE_PIXELS:
-                    raise ValueError(f"{picture.width} x {picture.height} pixels; at most {MAX_PICTURE_PIXELS}")
-                return np.array(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: not a readable {', '.join(FORMATS)} picture ({error})") from None

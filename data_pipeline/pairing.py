@@ -68,7 +68,9 @@ class Pairing:
         """(label, picture) of every stimulus file of the recipe, also of those that no sample carries."""
         if self.recipe.picture.kind != "files":
             return []
-        return [(label, self._load(label, i)) for label in self.recipe.picture.by_label for i in range(len(self._of(label)))]
+        return [
+            (label, self._load(label, i)) for label in self.recipe.picture.by_label for i in range(len(self._of(label)))
+        ]
 
     def _values(self, label: str, info: Mapping[str, Any]) -> dict[str, Any]:
         return {**info, "label": label, "phrase": self.recipe.labels.phrase(label)}

@@ -6,6 +6,7 @@ signal that it met in training.
 
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
+from math import floor
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -219,8 +220,9 @@ class Preprocess:
         below_hz = min(2 * band[1], 0.45 * recording.sfreq)
         notch = _find_lines(eeg_uV, recording.sfreq, spans, below_hz) if self.notch == "auto" else ()
         ratio = _ratio(recording.sfreq, self.sfreq, recording.n_times)
-        # a piece starts at the sample nearest to its time, so that rounding does not add up over many pieces
-        edges = [round(edge * ratio) for edge in (0, *recording.boundaries, recording.n_times)]
+        # a piece starts at the sample nearest to its time, so that rounding does not add up over many pieces; halves go
+        # up, so that no piece needs more samples than resampling gives
+        edges = [floor(edge * ratio + Fraction(1, 2)) for edge in (0, *recording.boundaries, recording.n_times)]
         result = np.empty((len(eeg_uV), edges[-1]))
         for (start, stop), first, end in zip(spans, edges[:-1], edges[1:], strict=True):
             filtered = _filter(eeg_uV[:, start:stop], recording.sfreq, band, notch)

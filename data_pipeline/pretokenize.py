@@ -9,6 +9,7 @@ Each shard is one task: a killed run goes on where it stopped.
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -152,7 +153,7 @@ def _tasks(folder: Path, readers: dict[str, ShardReader], variants: int, seed: i
 
 def _run(shards: list[_Shard], tokenizers: Tokenizers, workers: int, done: int) -> None:
     with tqdm(total=done + len(shards), initial=done, unit="shard", desc="tokens") as bar:
-        if workers == 1:
+        if workers == 1 or not shards:
             for shard in shards:
                 _tokenize_shard(shard, tokenizers)
                 bar.update()
@@ -161,9 +162,17 @@ def _run(shards: list[_Shard], tokenizers: Tokenizers, workers: int, done: int) 
         with TemporaryDirectory() as folder:  # networks do not pickle; their folders do as well
             tokenizers.save(Path(folder))
             with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(Path(folder),)) as pool:
-                for future in as_completed([pool.submit(_tokenize_in_worker, shard) for shard in shards]):
-                    future.result()
-                    bar.update()
+                try:
+                    for future in as_completed([pool.submit(_tokenize_in_worker, shard) for shard in shards]):
+                        future.result()
+                        bar.update()
+                except BrokenProcessPool:
+                    raise DataError(
+                        "tokens: a worker was killed, perhaps for memory; finished shards are kept: "
+                        "run it again with fewer workers"
+                    ) from None
+                finally:
+                    pool.shutdown(cancel_futures=True)
 
 
 _worker_tokenizers: Tokenizers

@@ -1,6 +1,6 @@
 """A recipe: one small YAML file that says how a data set becomes samples.
 
-A data set of one's own needs such a file and no code. Everything is checked when the file is read; nothing in it can run.
+A data set of one's own needs such a file and no code. All is checked when the file is read; nothing in it can run.
 """
 
 import difflib
@@ -62,9 +62,9 @@ class PictureSpec:
     """The picture of a sample.
 
     Attributes:
-        kind: `drawing` (stimuli.draw), `files` (photographs of the sample's class), `own` (the reader gives one), `none`.
+        kind: `drawing` (stimuli.draw), `files` (photographs of the label's class), `own` (of the reader's), `none`.
         draw: kind of drawing.
-        parameters: of the drawing, for all labels; `{label}` and the fields of the event's info may stand in for values.
+        parameters: of the drawing, for all labels; `{label}` and fields of the event's info may stand for values.
         by_label: label -> further parameters of the drawing, or, for files, a pattern below the source folder.
         redistribute: whether the licence allows to pass shards with these pictures on.
     """
@@ -125,7 +125,9 @@ class Recipe:
                 if unknown := sorted(set(names) - known):
                     raise ConfigError(f"{where} names {unknown[0]!r}, which is no label{_nearest(unknown[0], known)}")
             if len({self.labels.phrase(label) for label in known}) != len(known):
-                raise ConfigError("labels.phrases says two labels with the same words; a question could not tell them apart")
+                raise ConfigError(
+                    "labels.phrases says two labels with the same words; a question could not tell them apart"
+                )
 
 
 def template_fields(template: str) -> set[str]:
@@ -160,7 +162,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         path = RECIPES / f"{name_or_path}.yaml"
         if not path.is_file():
             close = _nearest(str(name_or_path), list_recipes())
-            raise ConfigError(f"recipe {str(name_or_path)!r}: not one of {', '.join(list_recipes())}, no .yaml file{close}")
+            raise ConfigError(
+                f"recipe {str(name_or_path)!r}: not one of {', '.join(list_recipes())}, no .yaml file{close}"
+            )
     if not path.is_file():
         raise ConfigError(f"{path}: no such recipe file")
     if path.stat().st_size > MAX_BYTES:
@@ -195,7 +199,7 @@ def _nearest(word: str, words: Any) -> str:
 
 
 def build(kind: Any, value: Any, where: str) -> Any:
-    """`value`, as YAML gives it, as an object of the annotated type `kind`: dataclasses, tuples, dicts and plain values.
+    """`value`, as YAML gives it, as the annotated type `kind`: dataclasses, tuples, dicts and plain values.
 
     Raises:
         ConfigError: names the key (`where`) that is unknown, missing, or of the wrong type.
@@ -210,7 +214,9 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         return tuple(build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {build(arguments[0], k, f"key {where}"): build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {
+            build(arguments[0], k, f"key {where}"): build(arguments[1], v, f"{where}.{k}") for k, v in value.items()
+        }
     if origin is Literal and value in arguments and not isinstance(value, bool):
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""From recordings to the records of a shard: read, check, preprocess, cut, and pair each window with what belongs to it."""
+"""From recordings to the records of a shard: read, check, preprocess, cut, and pair with label, text and picture."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from neuroleon.common.errors import DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown
-from neuroleon.data_pipeline.plausibility import check_recording, reject_reason
+from neuroleon.data_pipeline.plausibility import check_recording, normalise_unknown_unit, reject_reason
 from neuroleon.data_pipeline.preprocess import Preprocessed
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe
@@ -33,6 +33,7 @@ class RecordingSamples:
         self.required = ("json", "png") if recipe.source.reader == "pictures" else ("json", "npy")
         self.labels: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.unlabelled: Counter[str] = Counter()  # event codes: free text, for the screen only
         self.notes: Counter[str] = Counter()
         self.failures: list[Failure] = []
         self.label_texts: dict[str, str] = {}
@@ -69,6 +70,8 @@ class RecordingSamples:
 
     def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
         try:
+            if self.recipe.unit_unknown:
+                recording = normalise_unknown_unit(recording)
             check_recording(recording, recording.name)
             preprocessed = self.recipe.preprocess.apply(recording)
         except DataError as error:
@@ -90,8 +93,8 @@ class RecordingSamples:
     ) -> dict[str, Any] | None:
         label = self._label(source, event)
         if label is None and self.recipe.labels.of != "none":
-            word = f" ({event.code})" if event and self.recipe.labels.map else ""
-            self.left_out[f"windows: no label{word}"] += 1
+            self.left_out["windows: no label"] += 1
+            self.unlabelled[event.code if event else "(no event)"] += 1
             return None
         if reason := reject_reason(window):
             self.left_out[f"windows: {reason}"] += 1

@@ -5,11 +5,12 @@
     OUT/NAME/preprocess.json        the signal settings
     OUT/NAME/pictures/KEY.png       every picture that a sample carries or could carry
     OUT/NAME/.tasks/                what is done, for a run that goes on; it names source files, so do not pass it on
+
+A task is made of recordings of one split; a cluster may run `run_task` on each of them itself.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -20,10 +21,10 @@ from typing import Any
 from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.files import read_json, sha256_json, write_json
+from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
-from neuroleon.data_pipeline.shards import MANIFEST, index_path, shard_path, write_manifest, write_shard
+from neuroleon.data_pipeline.shards import index_path, shard_path, write_manifest, write_shard
 from neuroleon.data_pipeline.sources import Failure, Located, survey
 from neuroleon.data_pipeline.splits import SPLITS, assign
 
@@ -74,7 +75,10 @@ class Task:
 
 @dataclass
 class Report:
-    """What a run read, made and left out. `left_out` counts windows or pictures by reason."""
+    """What a run read, made and left out.
+
+    `left_out` counts windows or pictures by reason, `unlabelled` windows by the code of their event.
+    """
 
     recipe: str
     tasks: int
@@ -82,16 +86,20 @@ class Report:
     samples: dict[str, int]
     labels: dict[str, dict[str, int]]
     left_out: Counter[str]
+    unlabelled: Counter[str]
     failures: list[Failure]
     notes: Counter[str]
     excluded: int
 
     def __str__(self) -> str:
-        lines = [f"{self.recipe}: {sum(self.samples.values())} samples; {self.skipped_tasks} of {self.tasks} tasks were done"]
+        lines = [
+            f"{self.recipe}: {sum(self.samples.values())} samples; {self.skipped_tasks} of {self.tasks} tasks were done"
+        ]
         for split in SPLITS:
-            counts = ", ".join(f"{label} {n}" for label, n in sorted(self.labels.get(split, {}).items())[:45])
+            counts = ", ".join(f"{label} {n}" for label, n in sorted(self.labels.get(split, {}).items()))
             lines.append(f"  {split:<10} {self.samples.get(split, 0):>7}  {counts}")
         lines += [f"  left out   {n:>7}  {reason}" for reason, n in self.left_out.most_common()]
+        lines += [f"    no label {n:>7}  {code}" for code, n in self.unlabelled.most_common(20)]
         lines += [f"  left out   {self.excluded:>7}  recordings that the recipe excludes"] if self.excluded else []
         lines += [f"  note       {n:>7}  {note}" for note, n in self.notes.most_common()]
         lines += [f"  not read            {failure.name}: {failure.message}" for failure in self.failures]
@@ -127,9 +135,7 @@ def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1) -> 
     return report
 
 
-def _tasks(
-    recipe: Recipe, folder: Path, out: Path, located: list[Located], splits: dict[str, str]
-) -> list[Task]:
+def _tasks(recipe: Recipe, folder: Path, out: Path, located: list[Located], splits: dict[str, str]) -> list[Task]:
     size = PICTURES_PER_SHARD if recipe.source.reader == "pictures" else RECORDINGS_PER_SHARD
     tasks = []
     for split in SPLITS:
@@ -157,7 +163,8 @@ def _run(tasks: list[Task], workers: int, done: int, what: str) -> None:
                     bar.update()
             except BrokenProcessPool:
                 raise DataError(
-                    f"{what}: a worker was killed, perhaps for memory; finished tasks are kept: run it again, with fewer workers"
+                    f"{what}: a worker was killed, perhaps for memory; finished tasks are kept: run it again, "
+                    "with fewer workers"
                 ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -182,6 +189,7 @@ def run_task(task: Task) -> None:
             "label_texts": maker.label_texts,
             "pictures": {label: sorted(keys) for label, keys in sorted(maker.pictures.items())},
             "left_out": dict(maker.left_out),
+            "unlabelled": dict(maker.unlabelled),
             "notes": dict(maker.notes),
             "failures": [asdict(failure) for failure in maker.failures],
         },
@@ -197,17 +205,24 @@ def _remove_others(out: Path, tasks: list[Task]) -> None:
 
 
 def _report(
-    recipe: Recipe, tasks: list[Task], states: list[dict[str, Any]], failures: list[Failure], skipped: int, excluded: int
+    recipe: Recipe,
+    tasks: list[Task],
+    states: list[dict[str, Any]],
+    failures: list[Failure],
+    skipped: int,
+    excluded: int,
 ) -> Report:
     samples: Counter[str] = Counter()
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
+    unlabelled: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     failures = list(failures)
     for task, state in zip(tasks, states, strict=True):
         samples[task.split] += state["n_samples"]
         labels[task.split].update(state["labels"])
         left_out.update(state["left_out"])
+        unlabelled.update(state["unlabelled"])
         notes.update(state["notes"])
         failures += [Failure(**failure) for failure in state["failures"]]
     return Report(
@@ -217,6 +232,7 @@ def _report(
         samples=dict(samples),
         labels={split: dict(counts) for split, counts in labels.items()},
         left_out=left_out,
+        unlabelled=unlabelled,
         failures=failures,
         notes=notes,
         excluded=excluded,
@@ -241,7 +257,9 @@ def _write_facts(recipe: Recipe, folder: Path, out: Path, report: Report, states
         "label_text": dict(sorted(label_texts.items())),
         "wordings": recipe.texts.wordings,
         "question": recipe.texts.question,
-        "pictures": {label: [f"pictures/{key}.png" for key in sorted(keys)] for label, keys in sorted(pictures.items())},
+        "pictures": {
+            label: [f"pictures/{key}.png" for key in sorted(keys)] for label, keys in sorted(pictures.items())
+        },
         "redistribute_pictures": recipe.picture.redistribute,
         "recipe_sha256": recipe.sha256,
     }

@@ -52,7 +52,7 @@ def write_shard(
         The index: `{"format", "shard", "n_samples", "bytes", "sha256", "required", "members"}`.
 
     Raises:
-        DataError: a key is unfit or comes twice, or a member is missing, too large, or of a kind that shards do not hold.
+        DataError: a key is unfit or comes twice, or a member is missing, too large, or of an unknown kind.
     """
     from webdataset.writer import TarWriter
 
@@ -62,15 +62,16 @@ def write_shard(
         with temporary.open("wb") as file, TarWriter(file, encoder=False, mtime=0, user="", group="") as tar:
             for record in _checked(records, required, path.name):
                 tar.write(record)
+        members = _members(temporary)
         index = {
             "format": FORMAT,
             "shard": path.name,
             "bytes": temporary.stat().st_size,
             "sha256": sha256_file(temporary),
             "required": list(required),
-            "members": _members(temporary),
+            "n_samples": len(members),
+            "members": members,
         }
-        index["n_samples"] = len(index["members"])
     write_json(index_path(path), index)
     return index
 
@@ -121,7 +122,7 @@ def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
         index = read_json(path)
         entry = {name: index[name] for name in ("n_samples", "bytes", "sha256", "required")}
         shards[index["shard"]] = {**entry, "index_sha256": sha256_file(path)}
-    samples = Counter()
+    samples: Counter[str] = Counter()
     for name, entry in shards.items():
         samples[name.partition("-")[0]] += entry["n_samples"]
     manifest = {"format": FORMAT, **facts, "n_samples": dict(samples), "shards": shards}

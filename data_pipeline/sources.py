@@ -42,7 +42,7 @@ def survey(recipe: Recipe, folder: Path) -> tuple[list[Located], list[Failure]]:
         ConfigError: a reader option is unknown or missing.
         DataError: the folder is absent, or a file that all recordings depend on cannot be read.
     """
-    options = _options(recipe)
+    options = recipe.source.options
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; --data is the folder that holds {recipe.source.folder}")
     if recipe.source.reader == "pictures":
@@ -52,7 +52,9 @@ def survey(recipe: Recipe, folder: Path) -> tuple[list[Located], list[Failure]]:
         return [Located(source=s, options=_frozen(options), files=files) for s in sources], []
     if recipe.source.reader in PER_FILE:
         return _survey_files(recipe, folder, options)
-    files = (folder / options["file"],) if "file" in options else tuple(sorted(p for p in folder.iterdir() if p.is_file()))
+    files = (
+        (folder / options["file"],) if "file" in options else tuple(sorted(p for p in folder.iterdir() if p.is_file()))
+    )
     recordings = READERS[recipe.source.reader](folder, options)
     return [Located(source=source_of(r), options=_frozen(options), files=files) for r in recordings], []
 
@@ -64,11 +66,6 @@ def read(recipe: Recipe, folder: Path, located: Located) -> Iterator[Recording]:
 
 def source_of(recording: Recording) -> Source:
     return Source(recording=recording.name, subject=recording.subject, group=recording.group)
-
-
-def _options(recipe: Recipe) -> dict[str, Any]:
-    unit = {"unit_unknown": True} if recipe.unit_unknown else {}
-    return {**recipe.source.options, **unit}
 
 
 def _frozen(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -91,12 +88,14 @@ def _survey_files(recipe: Recipe, folder: Path, options: dict[str, Any]) -> tupl
             continue
         located.append(Located(source=source, options=_frozen(own), files=(path,)))
     if not located and not failures:
-        raise DataError(f"{folder}: no file fits {options.get('files')!r} {pattern.pattern!r}; mend the recipe's options")
+        raise DataError(
+            f"{folder}: no file fits {options.get('files')!r} {pattern.pattern!r}; mend the recipe's options"
+        )
     return located, failures
 
 
 def _source_by_name(path: Path, match: re.Match[str]) -> Source:
-    """What the mne reader will say of a file, known from its path alone: thousands of files need not be opened for it."""
+    """What the mne reader will say of a file, from its path alone: thousands of files need not be opened for it."""
     words = match.groupdict()
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
     name = words.get("recording") or path.name.removesuffix(path.name[len(path.name) - len(suffix) :])

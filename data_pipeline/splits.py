@@ -1,4 +1,4 @@
-"""Which recording belongs to training, validation or test: whole recordings, sessions or subjects, never random windows."""
+"""Which recording is for training, validation or test: whole recordings, sessions or subjects, never random windows."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class SplitRule:
     Attributes:
         by: what the patterns are compared with: `subject`, `group` or `recording`.
         train, validation, test: shell patterns; a name that equals a pattern letter for letter matches it as well.
-        last_of: instead of patterns. Inside every `subject`, or every `group` of every subject, the last recording in the
-            order of names is for test and the one before it for validation; of two, the last is for test; one alone is
+        last_of: instead of patterns. Inside every `subject`, or every `group` of every subject, the last recording by
+            name is for test and the one before it for validation; of two, the last is for test; one alone is
             for training.
         exclude: recordings, as `subject/group/recording` patterns, that are left out, such as copies of others.
     """
@@ -47,7 +47,9 @@ class SplitRule:
         patterns = self.train or self.validation or self.test
         if self.last_of is None and not patterns:
             raise ConfigError("split: no pattern for train, validation or test, and no last_of")
-        if self.last_of is not None and (patterns or self.last_of not in ("subject", "group") or self.by != "recording"):
+        if self.last_of is not None and (
+            patterns or self.last_of not in ("subject", "group") or self.by != "recording"
+        ):
             raise ConfigError("split.last_of is `subject` or `group`, goes with by: recording, and allows no patterns")
 
 
@@ -92,7 +94,7 @@ def _last_of(sources: Sequence[Source], unit: str) -> dict[str, str]:
     together: dict[tuple[str, str], list[str]] = defaultdict(list)
     for source in sources:
         together[source.subject, source.group if unit == "group" else ""].append(source.recording)
-    assigned = {}
+    assigned: dict[str, str] = {}
     for names in together.values():
         ends = {1: ["train"], 2: ["train", "test"]}.get(len(names), ["validation", "test"])
         deal = ["train"] * (len(names) - len(ends)) + ends
@@ -101,8 +103,8 @@ def _last_of(sources: Sequence[Source], unit: str) -> dict[str, str]:
 
 
 def pseudonym(name: str, key: str, prefix: str = "s") -> str:
-    """A name that says nothing, the same for the same key, such as `s3f9a01bc`.
+    """A name that says nothing, the same for the same key, such as `s3f9a01bc77d2`.
 
     It hides a name from readers of a shard, not from someone who has the list of names and the key.
     """
-    return prefix + blake2b(name.encode(), key=blake2b(key.encode()).digest(), digest_size=4).hexdigest()
+    return prefix + blake2b(name.encode(), key=blake2b(key.encode()).digest(), digest_size=6).hexdigest()

@@ -1,7 +1,7 @@
 """Stimulus pictures, drawn exactly: the same pixels on every machine, 64 x 64 RGB, from a kind and its parameters.
 
-A drawing shows what the person looked at (glyph, grating, lamps, field, shape) or, where nothing was looked at, stands for
-what the person did (motor, card): those are icons, and recipes that use them say so. A flicker can only be an icon, too.
+A drawing shows what the person looked at (glyph, grating, lamps, field, shape) or, where nothing was looked at, stands
+for what the person did (motor, card): those are icons, and so is a flicker, which no still picture can show.
 """
 
 from collections.abc import Callable
@@ -106,7 +106,7 @@ _LAMP_PLACES = ((0.5, 0.22), (0.22, 0.74), (0.78, 0.74))
 
 
 def _lamps(size: int, *, attended: int | None) -> np.ndarray:
-    """A panel with three groups of four LEDs and a fixation cross; the group looked at is lit, or the cross is, if none.
+    """A panel with three groups of four LEDs and a fixation cross; the group looked at is lit; if none, the cross is.
 
     Where each group was on the panel is not published: the order of the three places is ours.
     """
@@ -162,7 +162,7 @@ def _shape(size: int, *, shape: str) -> np.ndarray:
 
 
 def _motor(size: int, *, side: str | None) -> np.ndarray:
-    """An icon, not a stimulus: a closed hand in the left or the right half and an arrow to that side; none, a cross."""
+    """An icon, not a stimulus: a closed hand and an arrow, left or right; for no side, a cross."""
     canvas = _Canvas(size)
     if side is None:
         canvas.cross(arm=0.2)

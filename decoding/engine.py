@@ -123,7 +123,8 @@ class Engine:
         position = positions[:, -1:] + 1
         while True:
             if len(streams) > 1:
-                logits = guide(*logits.chunk(2), settings.guidance)
+                conditional, unconditional = logits.chunk(2)
+                logits = guide(conditional, unconditional, settings.guidance)
             logits = constrain(logits.float(), [row.allowed for row in rows])
             chosen = choose(logits, settings, [row.generator for row in rows])
             for row, id_shared in zip(rows, chosen.tolist(), strict=True):

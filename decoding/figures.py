@@ -45,7 +45,7 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
 def plot_window(axes: "Axes", window: Window, start_s: float = 0.0) -> None:
     """Stacked channels over time, each at the same scale, which a bar at the right states in microvolts."""
     n_chans, n_times = window.eeg_uV.shape
-    spacing = 6 * window.scale_uV
+    spacing = 6 * max(float(np.median(window.eeg_uV.std(axis=1))), 1e-3)
     seconds = start_s + np.arange(n_times) / window.sfreq
     centred = window.eeg_uV - window.eeg_uV.mean(axis=1, keepdims=True)
     places = -spacing * np.arange(n_chans)
@@ -88,9 +88,11 @@ def result_figure(window: Window, results: Sequence[Result], title: str, start_s
         inset = right.inset_axes((0, 1 - share, 1, share))
         inset.imshow(contact_sheet(pictures), interpolation="nearest")
         inset.axis("off")
-    wrapped = [textwrap.fill(printable(sentence), 40) for sentence in sentences]
+    shown = [textwrap.shorten(printable(sentence), 160, placeholder=" ...") for sentence in sentences]
+    wrapped = [textwrap.fill(sentence, 38) for sentence in shown]
     top = 0.34 if pictures else 0.98
-    right.text(0, top, "\n\n".join(wrapped), transform=right.transAxes, va="top", fontsize=11, parse_math=False)
+    words = right.text(0, top, "\n\n".join(wrapped), transform=right.transAxes, va="top", fontsize=9, parse_math=False)
+    words.set_in_layout(False)  # many words shall not squeeze the EEG
     return figure
 
 

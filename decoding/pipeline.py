@@ -199,7 +199,7 @@ class NeuroleonPipeline:
         outputs: dict[str, Any] = {}
         for span in document.spans[-len(TASKS[document.task].outputs) :]:
             if span.modality == "text":
-                outputs["text"] = self.text.decode([span.ids_local])[0]
+                outputs["text"] = self.text.decode([span.ids_local.tolist()])[0]
             elif span.modality == "image":
                 outputs["picture"] = self.image.decode(span.ids_local[None])[0]
             else:

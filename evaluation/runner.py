@@ -91,6 +91,11 @@ def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation,
             model.eeg, trials.recipe, windows, feed.tokens, restored, clusters=trials.clusters, seed=settings.seed
         )
     ]
+    tasks = []
+    for task in settings.tasks:
+        done = bar.n + _work(trials)
+        tasks.append(TASKS[task](feed, trials, settings.seed))
+        bar.update(done - bar.n)  # what a left-out task did not do
     shown: Sequence[tuple[list[np.ndarray], list[str]]] = ()
     if len(trials.pictures) > 1:
         keys = list(trials.pictures)
@@ -107,7 +112,7 @@ def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation,
         n_answers=len({trial.answer for trial in trials.trials} - {None}),
         shards=trials.shards,
         audit=trials.audit,
-        tasks=tuple(TASKS[task](feed, trials, settings.seed) for task in settings.tasks),
+        tasks=tuple(tasks),
         fidelities=tuple(fidelities),
         waveforms=(windows[0], restored[0]),
         restored_pictures=shown,

@@ -63,7 +63,10 @@ def _decoder(config: ModelConfig) -> Decoder:
     )
     for module in decoder.modules():
         if isinstance(module, nn.Linear):
-            module.bias = None  # `ff_no_bias` leaves the bias of the gated projection
+            module.register_parameter("bias", None)  # `ff_no_bias` leaves the bias of the gated projection
+    rotary = decoder.rotary_pos_emb
+    # Constants are not weights: stored in half precision they would turn late positions by the wrong angle.
+    rotary.register_buffer("inv_freq", rotary.inv_freq, persistent=False)
     return decoder
 
 

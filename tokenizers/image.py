@@ -88,8 +88,8 @@ class ImageTokenizer:
         pictures, side = np.asarray(batch), self.image_size
         if pictures.dtype != np.uint8 or pictures.shape[1:] != (side, side, 3):
             raise DataError(
-                f"pictures: found {pictures.dtype} {pictures.shape}, this tokenizer takes uint8 (n, {side}, {side}, 3); "
-                f"make them with neuroleon.common.pictures.load_picture(path, {side})"
+                f"pictures: found {pictures.dtype} {pictures.shape}, this tokenizer takes uint8 "
+                f"(n, {side}, {side}, 3); make them with neuroleon.common.pictures.load_picture(path, {side})"
             )
         if not len(pictures):
             return np.empty((0, self.tokens), np.int64)

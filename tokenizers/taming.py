@@ -1,6 +1,6 @@
-"""Official checkpoints of taming-transformers (`model.yaml` + `last.ckpt`), converted once into an ImageTokenizer folder.
+"""Official checkpoints of taming-transformers (`model.yaml` + `last.ckpt`), converted once into our tokenizer folder.
 
-f16-1024 and f16-16384 (VQModel) and Gumbel f8-8192 (GumbelVQ). Afterwards neither taming's models nor Lightning is needed.
+f16-1024 and f16-16384 (VQModel) and Gumbel f8-8192 (GumbelVQ). Lightning is not needed, before or after.
 """
 
 import pickle

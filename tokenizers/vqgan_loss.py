@@ -1,4 +1,4 @@
-"""What a VQ-GAN is trained on: reconstruction, commitment to the codebook and, where switched on, a patch discriminator.
+"""What a VQ-GAN is trained on: reconstruction, commitment to the codebook and, if wanted, a patch discriminator.
 
 `VQGANTraining` holds all that learns. One backward pass serves both players: the generator's term sees a discriminator
 of constants, the discriminator's term sees reconstructions without their past.
@@ -35,7 +35,7 @@ class AdversarialConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VQGANLossConfig:
-    """Weights beside the pixel loss: differences of neighbours (strokes, contours) and 4 x 4 means (colour, shading)."""
+    """Weights beside the pixel loss: differences of neighbours (strokes, contours), 4 x 4 means (colour, shading)."""
 
     edges: float = 0.5
     coarse: float = 0.5
@@ -63,7 +63,7 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 class VQGANTraining(nn.Module):
-    """Network, codebook and discriminator; `forward` gives the losses, so that wrappers of the module see all its use."""
+    """Network, codebook and discriminator; `forward` gives the losses, so that a wrapper of it sees all its use."""
 
     def __init__(self, network: VQGANConfig, loss: VQGANLossConfig) -> None:
         super().__init__()

@@ -42,14 +42,15 @@ WORKER_TIMEOUT_S = 300  # a hung worker ends the run with a message
 
 
 class _StageLoss(nn.Module):
-    """The loss as a module's forward, so that autocast and DDP enclose it and never copy the logits to fp32."""
+    """The loss as a module's forward, so that DDP encloses it. accelerate's autocast would copy all outputs to fp32."""
 
-    def __init__(self, stage: Stage, module: nn.Module) -> None:
+    def __init__(self, stage: Stage, module: nn.Module, device: torch.device, in_bf16: bool) -> None:
         super().__init__()
-        self.module, self.stage_loss = module, stage.loss
+        self.module, self.stage_loss, self.device, self.in_bf16 = module, stage.loss, device, in_bf16
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.stage_loss(self.module, batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
+            return self.stage_loss(self.module, batch)
 
 
 class _Batches(Dataset[dict[str, Tensor]]):
@@ -86,14 +87,15 @@ class Trainer:
         self.identity = sha256_json({"settings": own, "data": stage.fingerprint})
         # unused parameters are allowed: a batch may hold no picture
         ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision=precision(config.loop.mixed_precision), kwargs_handlers=[ddp])
+        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[ddp])
         self.device, self.rank = self.accelerator.device, self.accelerator.process_index
         checkpoint, self.progress = self._agreed(
             choose_checkpoint(out, resume, self.identity) if self.rank == 0 else None
         )
         seed_rng(config.seed)
         self.module = stage.build()
-        self.wrapped = self.accelerator.prepare(_StageLoss(stage, self.module))
+        in_bf16 = precision(config.loop.mixed_precision) == "bf16"
+        self.wrapped = self.accelerator.prepare(_StageLoss(stage, self.module, self.device, in_bf16))
         self.optimizer = make_optimizer(self.module, config.optim)
         self.ema = Ema(self.module, config.loop.ema_decay) if config.loop.ema_decay is not None else None
         self.rng = None

@@ -1,6 +1,7 @@
 """AdamW with its two parameter groups: what decays, and what does not."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ class OptimConfig:
             raise ConfigError(f"optim.betas is {self.betas}; give two numbers of at least 0 and below 1")
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Trained parameters in two groups: matrices decay; biases, norm gains and embedding tables do not.
 
     Weight decay pulls the rows of rare ids of an embedding to zero between the batches that hold them.

@@ -69,13 +69,13 @@ class Ema:
 def capture_rng(device: torch.device) -> dict[str, Tensor]:
     """The states of the global generators: Python's, numpy's, torch's, and the device's."""
     _, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
-    assert name == "MT19937", f"numpy's global generator is {name}"
+    own = np.random.get_state(legacy=False)  # noqa: NPY002
+    assert isinstance(own, dict), f"numpy gave its state as {type(own).__name__}"
     state = {
         "python": torch.tensor(words),
         "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
-        "numpy": torch.tensor([*keys.tolist(), position, has_gauss]),
-        "numpy_gauss": torch.tensor([cached], dtype=torch.float64),
+        "numpy": torch.tensor([*own["state"]["key"].tolist(), own["state"]["pos"], own["has_gauss"]]),
+        "numpy_gauss": torch.tensor([own["gauss"]], dtype=torch.float64),
         "torch": torch.get_rng_state(),
     }
     if device.type != "cpu":
@@ -175,13 +175,13 @@ def choose_checkpoint(out: Path, resume: str, identity: str) -> tuple[Path | Non
             return None, Progress()
     else:
         chosen = Path(resume)
-        if (reason := damage(chosen)) is not None:
-            raise CheckpointError(reason)
+        if (fault := damage(chosen)) is not None:
+            raise CheckpointError(fault)
         if any(found.resolve() != chosen.resolve() for found in checkpoints(folder)[:1]):
             raise ConfigError(f"{out}: has a newer checkpoint than {chosen}; give another --out")
     progress = _read_progress(chosen, identity)
-    if progress.best_step is not None and (reason := damage(step_folder(folder, progress.best_step))) is not None:
-        print(f"the best checkpoint is not usable, the next validation chooses anew: {reason}", file=sys.stderr)
+    if progress.best_step is not None and (fault := damage(step_folder(folder, progress.best_step))) is not None:
+        print(f"the best checkpoint is not usable, the next validation chooses anew: {fault}", file=sys.stderr)
         progress.best_step = progress.best_score = progress.validated_step = None
     return chosen, progress
 

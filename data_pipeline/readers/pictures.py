@@ -1,7 +1,7 @@
 """Pictures without EEG, from a tar: photographs with captions, or pictures sorted into classes by folder.
 
-Options of a recipe: `archive` (the tar), `pattern` (shell pattern of the pictures inside), and one of `captions` (a member of
-lines `picture<TAB>sentence`) and `classes` (a file beside the tar, lines `folder<TAB>name, other name, ...`).
+Options of a recipe: `archive` (the tar), `pattern` (shell pattern of the pictures inside), and one of `captions` (a
+member of lines `picture<TAB>sentence`) and `classes` (a file beside the tar, lines `folder<TAB>name, other name`).
 """
 
 import tarfile
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.common.pictures import resized
-from neuroleon.data_pipeline.members import MAX_MEMBER_BYTES, decode_picture
+from neuroleon.common.pictures import centre_square, decode_picture
+from neuroleon.data_pipeline.members import MAX_MEMBER_BYTES
 
 SIZE = 64
 
@@ -89,18 +89,18 @@ class PictureTar:
         where = f"{self.path}: {member.name}"
         if member.size > MAX_MEMBER_BYTES:
             raise DataError(f"{where}: {member.size} bytes; expected at most {MAX_MEMBER_BYTES}")
-        pixels = _square(decode_picture(tar.extractfile(member).read(), where), where)
+        file = tar.extractfile(member)
+        assert file is not None, "only regular members are read"
+        pixels = _square(decode_picture(file.read(), where), where)
         captions = self._captions.get(name, ())
         return Picture(name=name, group=self.groups[name], pixels=pixels, captions=tuple(captions))
 
 
 def _square(pixels: np.ndarray, where: str) -> np.ndarray:
     height, width = pixels.shape[:2]
-    side = min(height, width)
-    if 2 * side < SIZE:
+    if 2 * min(height, width) < SIZE:
         raise DataError(f"{where}: {width} x {height} pixels; expected at least {SIZE // 2} a side")
-    top, left = (height - side) // 2, (width - side) // 2
-    return resized(pixels[top : top + side, left : left + side], SIZE)
+    return centre_square(pixels, SIZE)
 
 
 def _lines(text: str, path: str) -> Iterator[tuple[str, str]]:
@@ -113,9 +113,12 @@ def _lines(text: str, path: str) -> Iterator[tuple[str, str]]:
 
 def _captions(tar: tarfile.TarFile, member: str, path: Path) -> dict[str, list[str]]:
     try:
-        content = tar.extractfile(member).read(MAX_MEMBER_BYTES).decode()
-    except (KeyError, AttributeError, UnicodeDecodeError):
-        raise DataError(f"{path}: {member} is absent or not UTF-8 text; mend the option captions") from None
+        file = tar.extractfile(member)
+        content = file.read(MAX_MEMBER_BYTES).decode() if file else ""
+    except (KeyError, UnicodeDecodeError):
+        content = ""
+    if not content:
+        raise DataError(f"{path}: {member} is absent, empty or not UTF-8 text; mend the option captions")
     captions = defaultdict(list)
     for name, caption in _lines(content, f"{path}: {member}"):
         captions[name].append(caption.removesuffix(".").rstrip() + ".")

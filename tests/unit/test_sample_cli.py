@@ -54,16 +54,16 @@ def test_eeg2both_writes_everything_and_names_the_truth(
     shutil.copy(recording, beside)
     answer = {"event": "B", "onset_s": 2.5, "label": "square", "text": "a square was shown"}
     (tmp_path / f"{beside.name}.answer.json").write_text(json.dumps({"answers": [answer]}))
-    args = ["--task", "eeg2both", "--eeg", str(beside), "--event", "B", "--model", str(model_folder), "--n", "3"]
+    args = ["--task", "eeg2both", "--eeg", str(beside), "--event", "B", "--model", str(model_folder), "--n", "2"]
     main([*args, "--out", str(out)])
     said = capsys.readouterr().out
     assert "EEG Fp1-REF = Fp1" in said
     assert "ECG: " in said
     assert "2.5 s to 3.5 s, event B" in said  # the model was taught windows of 1 s
     assert "really: square (a square was shown)" in said
-    assert "of 3 right" in said
+    assert "of 2 right" in said
     content = json.loads((out / "sample.json").read_text())
-    assert len(content["answers"]) == 3
+    assert len(content["answers"]) == 2
     assert len(content["model_fingerprint"]) == len(content["vocabulary_fingerprint"]) == 64
     assert content["input"]["eeg"]["channels"] == ["Fp1", "Cz", "O1", "Oz", "O2"]
     for entry in content["answers"]:

@@ -123,7 +123,7 @@ class PhotoFolder:
         return resized(picture, round(width * scale), round(height * scale))
 
     def view(self, i: int, rng: np.random.Generator) -> np.ndarray:
-        """A random square crop of photograph i, half to all of its short side, perhaps mirrored, its colours changed."""
+        """A random square crop of photograph i, half to all of its short side, perhaps mirrored, colours changed."""
         picture = self._open(self._files[i])
         height, width = picture.shape[:2]
         side = int(rng.integers(max(self._size, min(height, width) // 2), min(height, width) + 1))

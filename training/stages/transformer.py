@@ -137,8 +137,7 @@ class _TransformerStage:
 
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`loss`, `z`, and the nats of each modality (NaN where the batch has none)."""
-        values = _row_loss(module, batch)
-        return {name: values.get(name, values["z"].new_tensor(float("nan"))) for name in ("loss", "z", *KINDS)}
+        return _row_loss(module, batch)
 
     @cached_property
     def _validation(self) -> tuple[list[Rendered], list[Rendered]]:
@@ -190,7 +189,7 @@ class _TransformerStage:
             values = _row_loss(module, batch, z_weight=0.0)
             counts = {name: ((batch["kinds"] == kind) & (batch["weights"] > 0)).sum() for name, kind in KINDS.items()}
             for name, count in {"loss": batch["weights"].sum(), **counts}.items():
-                if name in values:
+                if count > 0:
                     sums[name] = sums.get(name, 0.0) + float(values[name]) * float(count)
                     totals[name] = totals.get(name, 0.0) + float(count)
         return {name: sums[name] / totals[name] for name in sums}
@@ -202,16 +201,15 @@ class _TransformerStage:
 
         assert isinstance(module, Neuroleon), f"expected the module of build(), found {type(module).__name__}"
         asked: list[tuple[Task, Document]] = []
-        for name in SHOWN:
-            serving = [(f, r) for f, _, r in self._validation_records() if r.supports(TASKS[name])]
-            if TASKS[name] in self._tasks:
-                step = max(1, len(serving) // SHOWN_EACH)
-                shown = serving[::step][:SHOWN_EACH]
-                asked += [(TASKS[name], r.document(TASKS[name], _wording(f, r, TASKS[name]))) for f, r in shown]
-        prompts = [
-            Prompt(ids=prompt(task.name, document.instruction, document.spans[: len(task.inputs)], self.vocabulary))
-            for task, document in asked
-        ]
+        prompts: list[Prompt] = []
+        for task in (TASKS[name] for name in SHOWN if TASKS[name] in self._tasks):
+            serving = [(folder, record) for folder, _, record in self._validation_records() if record.supports(task)]
+            for folder, record in serving[:: max(1, len(serving) // SHOWN_EACH)][:SHOWN_EACH]:
+                wording = _wording(folder, record, task)
+                document = record.document(task, wording)
+                ids = prompt(task.name, wording, document.spans[: len(task.inputs)], self.vocabulary)
+                asked.append((task, document))
+                prompts.append(Prompt(ids=ids))
         keys = [("examples", i) for i in range(len(prompts))]
         answers = Engine(module, self.vocabulary).generate(prompts, Sampling(top_p=0.95), keys)
         pictures, sentences = {}, {}
@@ -293,7 +291,8 @@ def _row_loss(module: nn.Module, batch: dict[str, Tensor], z_weight: float = 1e-
     """`token_loss` of packed rows; logits are computed only where a target has a weight."""
     counted = batch["weights"] > 0
     logits = module(batch["ids"], batch["positions"], batch["documents"], where=counted)
-    return token_loss(logits, *(batch[name][counted] for name in ("targets", "weights", "kinds")), z_weight=z_weight)
+    targets, weights, kinds = (batch[name][counted] for name in ("targets", "weights", "kinds"))
+    return token_loss(logits, targets, weights, kinds, z_weight)
 
 
 def _tensors(packed: Packed, rows: slice, device: torch.device) -> dict[str, Tensor]:

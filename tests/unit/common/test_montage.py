@@ -9,6 +9,8 @@ SPELLINGS = {
     "EEG Fp1": "Fp1",
     "EEG FP1-REF": "Fp1",
     "EEG T3-LE": "T7",
+    "T4": "T8",
+    "T5": "P7",
     "T6": "P8",
     "Fc5.": "FC5",
     "CZ": "Cz",

@@ -60,6 +60,12 @@ def test_no_two_rows_would_fit_into_one(lengths: list[int]) -> None:
         assert np.sort(used)[:2].sum() > 50
 
 
+@pytest.mark.parametrize("tokens", [[20, 20, 30, 30], [30, 30, 20, 20]])
+def test_the_order_of_documents_costs_no_row(tokens: list[int]) -> None:
+    """First-fit in the order given would need three rows for the first."""
+    assert len(pack([sentence(n - 7) for n in tokens], 50, VOCABULARY).ids) == 2
+
+
 def test_a_document_longer_than_a_row_is_named() -> None:
     assert pack([sentence(43)], 50, VOCABULARY).ids.shape == (1, 50)
     with pytest.raises(DataError, match=r"recipe/44: 51 tokens .* row of 50"):

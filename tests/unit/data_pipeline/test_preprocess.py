@@ -64,11 +64,13 @@ def test_a_power_line_is_found_and_removed_and_no_other(line: float) -> None:
     assert auto.notch_hz == (line,)
     clean = AS_RECORDED.apply(recording(noise()))
     assert clean.notch_hz == ()
-    difference = auto.recording.eeg_uV - clean.recording.eeg_uV
-    assert np.abs(difference[:, 400:-400]).max() < 5
     off = replace(AS_RECORDED, notch="none").apply(recording(noise() + hum))
     assert off.notch_hz == ()
-    assert np.abs(off.recording.eeg_uV - clean.recording.eeg_uV)[:, 400:-400].max() > 2 * np.abs(difference).max()
+    left, without = (np.abs(r.recording.eeg_uV - clean.recording.eeg_uV) for r in (auto, off))
+    assert left.max() < 12  # at the ends too
+    assert left[:, 200:-200].max() < 3  # the EEG at that frequency itself
+    assert without.max() > 25
+    assert without[:, 200:-200].max() > 4
 
 
 def test_events_and_boundaries_keep_their_times() -> None:
@@ -79,7 +81,7 @@ def test_events_and_boundaries_keep_their_times() -> None:
     events = tuple(Event(i / 256, "blink") for i in impulses)
     out = AS_RECORDED.apply(recording(eeg_uV, events=events, boundaries=(1001, 2003))).recording
     assert out.events == events
-    assert out.boundaries == (round(1001 * 200 / 256), round(2003 * 200 / 256))
+    assert out.boundaries == (782, 1565)
     for event in out.events:
         around = slice(int(event.onset_s * 200) - 40, int(event.onset_s * 200) + 40)
         found_s = (around.start + np.argmax(out.eeg_uV[0, around])) / 200

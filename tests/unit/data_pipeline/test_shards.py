@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as npst
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import sha256_file
-from neuroleon.data_pipeline.members import MAX_PICTURE_PIXELS, decode, encode
+from neuroleon.common.pictures import MAX_PIXELS
+from neuroleon.data_pipeline.members import decode, encode
 from neuroleon.data_pipeline.shards import ShardReader, index_path, shard_path, write_manifest, write_shard
 
 KEYS = st.text("abcXYZ019-_", min_size=1, max_size=12)
@@ -64,8 +65,11 @@ def test_splits_are_apart_and_absent_ones_are_empty(tmp_path: Path) -> None:
 def test_members_are_decoded_on_demand(tmp_path: Path) -> None:
     write(tmp_path)
     record = ShardReader(tmp_path, "train")[7]
-    assert "png" in record and "txt" not in record and set(record) == {"__key__", "npy", "json", "png"}
-    assert record["png"].shape == (4, 4, 3) and (record["png"] == 7).all()
+    assert "png" in record
+    assert "txt" not in record
+    assert set(record) == {"__key__", "npy", "json", "png"}
+    assert record["png"].shape == (4, 4, 3)
+    assert (record["png"] == 7).all()
 
 
 def test_bytes_depend_on_the_records_alone(tmp_path: Path) -> None:
@@ -116,7 +120,9 @@ def test_damage_that_webdataset_does_not_see_is_an_error(tmp_path: Path, kind: s
     assert len(ShardReader(tmp_path, "train")) == 20
     places = dict(json.loads(index_path(path).read_text())["members"])["0-0010"]
     DAMAGE[kind](path, places)
-    with pytest.raises(DataError, match=r"train-000000\.tar"):
+    with pytest.raises(
+        DataError, match=r"train-000000\.tar: \d+ bytes" if "cut" in kind else r"train-000000\.tar: sha"
+    ):
         ShardReader(tmp_path, "train")
 
 
@@ -189,12 +195,12 @@ def test_hostile_members_are_refused(suffix: str, content: bytes) -> None:
 
 
 def test_picture_bomb_is_refused_before_it_unpacks() -> None:
-    side = int(MAX_PICTURE_PIXELS**0.5) + 1
+    side = int(MAX_PIXELS**0.5) + 1
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.new("1", (side, side)).save(buffer, "PNG")
-    assert len(buffer.getvalue()) < 100_000
+    assert len(buffer.getvalue()) < 1_000_000
     with pytest.raises(DataError, match="pixels"):
         decode("png", buffer.getvalue(), "here")
 

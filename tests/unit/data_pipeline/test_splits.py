@@ -35,12 +35,12 @@ def test_names_with_brackets_match_themselves() -> None:
 
 
 def test_a_recording_in_no_split_is_named() -> None:
-    with pytest.raises(ConfigError, match="'r9' .*falls into no split"):
+    with pytest.raises(ConfigError, match=r"'r9' .*falls into no split"):
         assign(sources("a/0/r9"), SplitRule(by="group", train=("1",)))
 
 
 def test_a_recording_in_two_splits_is_named() -> None:
-    with pytest.raises(ConfigError, match="'r9' .*falls into train and test"):
+    with pytest.raises(ConfigError, match=r"'r9' .*falls into train and test"):
         assign(sources("a/0/r9"), SplitRule(by="subject", train=("a",), test=("?",)))
 
 
@@ -79,7 +79,13 @@ def test_last_of_deals_out_every_recording(names: list[tuple[str, str, str]]) ->
 
 @pytest.mark.parametrize(
     "options",
-    [{"by": "day"}, {}, {"last_of": "group", "train": ("a",)}, {"last_of": "week"}, {"last_of": "group", "by": "subject"}],
+    [
+        {"by": "day"},
+        {},
+        {"last_of": "group", "train": ("a",)},
+        {"last_of": "week"},
+        {"last_of": "group", "by": "subject"},
+    ],
 )
 def test_contradicting_rules_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match="split"):

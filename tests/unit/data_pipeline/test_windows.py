@@ -60,6 +60,12 @@ def test_windows_that_do_not_fit_are_counted() -> None:
     assert found.skipped == Counter({"outside the recording": 2, "crosses a boundary": 2})
 
 
+def test_a_window_may_end_at_a_boundary_and_not_one_sample_later() -> None:
+    events = (Event(4.5, "x"), Event(4.505, "x"), Event(9.5, "x"), Event(9.505, "x"), Event(5.0, "x"))
+    found = cut(preprocessed(events=events, boundaries=(1000,)), WindowSpec(duration_s=0.5))
+    assert [s for _, _, s in found.windows] == [4.5, 9.5, 5.0]
+
+
 def test_cycles_of_a_trial_are_cut_one_by_one() -> None:
     """A c-VEP trial: five cycles of 2.1 s; 2.125 s of the last do not fit into the trial."""
     found = cut(

@@ -113,6 +113,13 @@ def test_codebook_ids_start_where_their_vectors_are() -> None:
     assert model.embed.free.shape == (N_IDS - 4, CONFIG.dim)
 
 
+def test_a_finer_level_of_a_quantizer_is_embedded_as_large_as_a_coarse_one() -> None:
+    coarse = torch.randn(16, 5)
+    model = Neuroleon(CONFIG, N_IDS, {32: torch.cat([10 * coarse, 0.01 * coarse + 3])}, slots={32: 2})
+    rows = model.embed(torch.arange(32, 64))
+    torch.testing.assert_close(rows[:16], rows[16:], atol=1e-4, rtol=0)
+
+
 def test_every_id_has_its_own_embedding() -> None:
     vectors = stirred().embed(torch.arange(N_IDS))
     assert len(torch.unique(vectors, dim=0)) == N_IDS
@@ -153,6 +160,14 @@ def test_a_saved_model_gives_the_same_logits(tmp_path) -> None:
     (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-8])
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(tmp_path)
+
+
+def test_a_model_saved_in_half_precision_keeps_its_positions(tmp_path) -> None:
+    model = stirred()
+    save_model(copy.deepcopy(model).half(), tmp_path)
+    again = load_model(tmp_path)
+    assert again.head.weight.dtype == torch.float32
+    assert torch.equal(again.blocks.rotary_pos_emb.inv_freq, model.blocks.rotary_pos_emb.inv_freq)
 
 
 def test_a_saved_model_with_a_missing_weight_is_refused(tmp_path) -> None:

@@ -166,6 +166,31 @@ def test_a_random_walk_through_the_grammar_is_a_document(task, eeg_steps, max_te
         assert {"text": 1 <= n <= max_text, "image": n == PICTURE, "eeg": n == eeg_steps * SLOTS}[span.modality]
 
 
+@pytest.mark.parametrize(
+    ("task", "body"),
+    [
+        ("text", ""),
+        ("image", "image0 " * (PICTURE - 1)),
+        ("image", "image0 " * (PICTURE + 1)),
+        ("eeg", "eeg0 eeg12 eeg24 eeg36"),
+        ("eeg", "<scale:1>"),
+        ("eeg", "<scale:1> eeg0 eeg12 eeg24"),
+        ("eeg", "<scale:1> eeg0 eeg12 eeg24 eeg36 eeg0"),
+        ("eeg", "<scale:1> eeg0 eeg24 eeg12 eeg36"),
+        ("eeg", "<scale:1> <scale:1> eeg0 eeg12 eeg24 eeg36"),
+        ("text", "image0"),
+        ("text", "text0 <mask:0>"),
+        ("text", "text0 </txt> <eod> <eod>"),
+    ],
+)
+def test_malformed_spans_are_rejected(task: str, body: str) -> None:
+    by_name = {names(np.array([i])): i for i in range(VOCABULARY.size)}
+    short = {"text": "txt", "image": "img", "eeg": "eeg"}[task]
+    words = f"<eod> <task:{task}> text1 <break> <{short}> {body} </{short}> <eod>".split()
+    with pytest.raises(DataError):
+        parse([by_name[word] for word in words], VOCABULARY)
+
+
 def test_limits_hold_for_outputs_only() -> None:
     inputs = [Span("text", range(20))]
     start = prompt("text2eeg", [1], inputs, VOCABULARY)

@@ -16,6 +16,7 @@ from neuroleon.common.files import read_json, verify_folder
 from neuroleon.training.config import LoopConfig
 from neuroleon.training.optim import parameter_groups
 from neuroleon.training.stage import Stage
+from neuroleon.training.state import Ema
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -77,6 +78,18 @@ def test_the_average_has_the_codebook_and_lags_behind_the_weights(tmp_path: Path
     assert not torch.equal(weights["head.weight"], average["head.weight"])
 
 
+def test_the_average_of_a_short_run_forgets_its_random_start() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    ema = Ema(module, decay=0.999)
+    torch.nn.init.ones_(module.weight)
+    ema.update(module, step=0)
+    assert ema.module.weight.item() == pytest.approx(0.9), "the decay of the first step is 1 / 10"
+    torch.nn.init.zeros_(module.weight)
+    ema.update(module, step=10**6)
+    assert ema.module.weight.item() == pytest.approx(0.9 * 0.999)
+
+
 def test_a_step_that_is_not_finite_changes_neither_weights_nor_codebook(tmp_path: Path) -> None:
     """One NaN vector in a thousand makes a whole moving-average codebook NaN."""
     before, after = tmp_path / "before", tmp_path / "after"
@@ -127,6 +140,17 @@ def test_matrices_decay_and_biases_norms_and_tables_do_not() -> None:
     assert len(rest["params"]) == 4
     module[0].weight.requires_grad_(False)
     assert len(parameter_groups(module, 0.1)[1]["params"]) == 3, "frozen parameters are left out"
+
+
+def test_bf16_learns_too_and_keeps_its_weights_in_fp32(tmp_path: Path) -> None:
+    train(tmp_path / "bf16", steps=60, validate_every=60, save_every=60, mixed_precision="bf16")
+    assert lines(tmp_path / "bf16", "validation")[-1]["accuracy"] > 0.6
+    weights = load_tensors(tmp_path / "bf16" / "final" / "model.safetensors")
+    assert {t.dtype for t in weights.values() if t.is_floating_point()} == {torch.float32}
+    train(tmp_path / "fp32", steps=1)
+    exact, rounded = lines(tmp_path / "fp32", "train")[0]["loss"], lines(tmp_path / "bf16", "train")[0]["loss"]
+    assert exact != rounded
+    assert exact == pytest.approx(rounded, rel=0.05)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"accumulate": 0}, {"num_workers": -1}, {"ema_decay": 1.0}])

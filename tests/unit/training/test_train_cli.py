@@ -54,7 +54,7 @@ def test_resume_auto_goes_on_and_a_changed_setting_is_refused(
     cli.main([*arguments, "--resume", "auto", "--loop.steps", "3"])
     assert read_json(tmp_path / "run/checkpoints/step-000003/state.json")["progress"]["step"] == 3
     capsys.readouterr()
-    assert "other settings" in refused([*arguments, "--resume", "auto", "--optim.lr", "0.5"], capsys)
+    assert "belongs to settings" in refused([*arguments, "--resume", "auto", "--optim.lr", "0.5"], capsys)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,18 @@ def test_text_tokenizer_reads_tasks_and_files(tmp_path: Path, capsys: pytest.Cap
 def test_settings_of_the_letters_stage_are_validated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert LettersConfig().batch_size == 32
     assert "batch_size is 0" in refused(["letters", "--out", str(tmp_path / "run"), "--batch_size", "0"], capsys)
+
+
+@pytest.mark.parametrize("stage", ["text-tokenizer", "pretrain", "finetune"])
+def test_every_preset_is_accepted_by_its_stage(stage: str, tmp_path: Path) -> None:
+    path = Path(cli.__file__).parent / "configs" / f"{stage}.yaml"
+    arguments = ["--config", str(path), "--out", str(tmp_path)]
+    arguments += {
+        "text-tokenizer": ["--samples=[a]"],
+        "pretrain": ["--data.tokens=[t/a]", "--data.samples=[s/a]", "--data.tokenizers=k"],
+        "finetune": ["--data.tokens=[t/a]", "--data.samples=[s/a]", "--data.tokenizers=k", "--init=m"],
+    }[stage]
+    config, run, _ = cli.parse(cli.stage_class(stage), arguments)
+    written = yaml.safe_load(path.read_text())
+    assert run.loop.steps == written.get("loop", {"steps": 1000})["steps"]
+    assert config.size == 2048 if stage == "text-tokenizer" else config.data.length == 1024

@@ -1,5 +1,6 @@
 """The transformer's stages on a small data set with a planted code: the frequency of a window says what was seen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def sample(i: int, rng: np.random.Generator) -> dict:
     eeg = np.sin(2 * np.pi * (HZ[label] * times + rng.random())) * np.ones((3, 1)) + 0.1 * rng.normal(size=(3, 200))
     picture = np.full((16, 16, 3), 30 if label == "circle" else 220, np.uint8)
     told = {
-        "recipe": "shapes", "subject": "s1", "recording": "r1", "group": "", "ch_names": ["O1", "Oz", "O2"], "sfreq": 200.0,
+        "recipe": "shapes", "subject": "s1", "recording": "r1", "group": "", "ch_names": ["O1", "Oz", "O2"],
+        "sfreq": 200.0,
         "positions": [[-0.3, -0.9, 0.1], [0.0, -1.0, 0.1], [0.3, -0.9, 0.1]], "scale_uV": 8.0, "label": label,
         "texts": [f"a {label} was shown"], "label_text": label, "question": QUESTION, "image_key": label, "onset_s": i,
     }  # fmt: skip
@@ -84,7 +86,8 @@ def test_the_untrained_model_knows_nothing_and_the_trained_one_answers_from_the_
 ) -> None:
     stage = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0)
     torch.manual_seed(0)
-    fresh = stage.validate(stage.build().eval())
+    with torch.no_grad():
+        fresh = stage.validate(stage.build().eval())
     trained = read_json(pretrained / "final" / "training.json")["progress"]["best_score"]
     assert fresh["score"] == pytest.approx(np.log(stage.vocabulary.size), rel=0.2)
     assert trained < fresh["score"] / 3
@@ -92,8 +95,6 @@ def test_the_untrained_model_knows_nothing_and_the_trained_one_answers_from_the_
 
 
 def test_validation_is_clean_fixed_and_exact(data: DocumentsConfig) -> None:
-    from dataclasses import replace
-
     module = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0).build().eval()
     with torch.no_grad():
         first = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0).validate(module)
@@ -146,8 +147,6 @@ def test_finetune_starts_from_the_run_and_counts_only_answers(
 
 
 def test_what_does_not_belong_together_is_refused(data: DocumentsConfig) -> None:
-    from dataclasses import replace
-
     with pytest.raises(ConfigError, match="every set"):
         replace(data, samples=())
     with pytest.raises(ConfigError, match=r"the model holds 256"):

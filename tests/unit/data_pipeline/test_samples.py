@@ -1,0 +1,290 @@
+"""Recipe in, shards out: a data set of one's own needs a recipe file and nothing else."""
+
+import io
+import json
+import os
+import tarfile
+from datetime import date
+from pathlib import Path
+
+import edfio
+import numpy as np
+import pytest
+import yaml
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.files import sha256_file
+from neuroleon.data_pipeline.members import encode
+from neuroleon.data_pipeline.pairing import Pairing
+from neuroleon.data_pipeline.recipe import Recipe, load_recipe
+from neuroleon.data_pipeline.samples import Report, prepare_samples
+from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.sources import survey
+from neuroleon.data_pipeline.splits import assign
+from neuroleon.data_pipeline.stimuli import draw
+
+DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
+CANARIES = ("Muster", "MRN12345", "Technician", "anna", "2019", "13-MAY", "room 7")
+RECIPE = {
+    "name": "own",
+    "title": "A data set of my own",
+    "licence": "CC0-1.0",
+    "citation": "none",
+    "source": {"reader": "mne", "folder": "eeg", "options": {"files": "*.edf", "pattern": r"(?P<subject>\w+)_\d"}},
+    "windows": [{"tmin_s": 0.0, "duration_s": 1.0}],
+    "labels": {"map": {"look left": "left", "look right": "right"}},
+    "split": {"by": "subject", "train": ["anna*"], "validation": ["ben"], "test": ["carla"]},
+    "picture": {"kind": "drawing", "draw": "field", "parameters": {"side": "{label}"}},
+    "texts": {"wordings": ["Something is on the {label}.", "On the {label}."], "question": "Left or right?"},
+}
+
+
+def write_edf(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    signals = [
+        edfio.EdfSignal(
+            np.cumsum(rng.normal(size=5120)) % 40 + 5 * rng.normal(size=5120),
+            256.0,
+            label=f"EEG {name}",
+            physical_dimension="uV",
+        )
+        for name in ("Fz", "Cz", "Pz", "O1", "O2")
+    ]
+    sides = ("look left", "look right")
+    notes = [edfio.EdfAnnotation(1.0 + 2 * i, None, sides[i % 2]) for i in range(8)]
+    notes.append(edfio.EdfAnnotation(17.0, None, "Anna Muster, room 7"))
+    edfio.Edf(
+        signals,
+        patient=edfio.Patient(code="MRN12345", name="Anna_Muster"),
+        recording=edfio.Recording(startdate=date(2019, 5, 13), investigator_technician_code="Technician"),
+        annotations=notes,
+    ).write(path)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with `eeg/*.edf` of three subjects and `own.yaml`."""
+    (tmp_path / "eeg").mkdir()
+    for seed, name in enumerate(("anna_1", "anna_2", "ben_1", "carla_1")):
+        write_edf(tmp_path / "eeg" / f"{name}.edf", seed)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(RECIPE))
+    return tmp_path
+
+
+def prepare(root: Path, workers: int = 1, **changes: object) -> Report:
+    path = root / "own.yaml"
+    path.write_text(yaml.safe_dump({**RECIPE, **changes}))
+    return prepare_samples(load_recipe(path), root, root / "out", workers)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_set_of_ones_own_needs_only_a_recipe(own: Path) -> None:
+    report = prepare(own)
+    assert report.samples == {"train": 16, "validation": 8, "test": 8}
+    assert report.labels["train"] == {"left": 8, "right": 8}
+    assert report.left_out == {"windows: no label": 4}
+    assert report.unlabelled == {"Anna Muster, room 7": 4}
+    readers = {split: ShardReader(own / "out" / "own", split) for split in ("train", "validation", "test")}
+    sample = readers["train"][1]
+    info = sample["json"]
+    assert sample["npy"].dtype == np.float16
+    assert sample["npy"].shape == (5, 200)
+    assert np.abs(sample["npy"]).max() <= 15
+    assert 0.3 < sample["npy"].astype(float).std() < 3
+    assert info["ch_names"] == ["Fz", "Cz", "Pz", "O1", "O2"]
+    assert np.shape(info["positions"]) == (5, 3)
+    assert (info["label"], info["label_text"], info["image_key"], info["onset_s"]) == ("right", "right", "right", 3.0)
+    assert info["texts"] == ["Something is on the right.", "On the right."]
+    assert info["question"] == "Left or right?"
+    np.testing.assert_array_equal(sample["png"], draw("field", side="right"))
+    subjects = [{record["json"]["subject"] for record in reader} for reader in readers.values()]
+    assert [len(s) for s in subjects] == [1, 1, 1]
+    assert len(set.union(*subjects)) == 3
+
+
+def test_later_stages_find_labels_settings_and_pictures(own: Path) -> None:
+    prepare(own)
+    out = own / "out" / "own"
+    told = json.loads((out / "recipe.json").read_text())
+    assert told["labels"] == ["left", "right"]
+    assert told["label_text"] == {"left": "left", "right": "right"}
+    assert told["pictures"] == {"left": ["pictures/left.png"], "right": ["pictures/right.png"]}
+    assert (out / "pictures" / "left.png").is_file()
+    settings = json.loads((out / "preprocess.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["preprocess"] == settings
+    assert manifest["n_samples"]["train"] == 16
+
+
+def test_no_name_date_or_header_text_gets_into_shards(own: Path) -> None:
+    prepare(own)
+    for path in (own / "out" / "own").rglob("*"):
+        if path.is_file() and ".tasks" not in path.parts:
+            content = path.read_bytes().lower()
+            assert not [word for word in CANARIES if word.lower().encode() in content], path.name
+
+
+def test_a_second_run_does_nothing(own: Path) -> None:
+    assert prepare(own).skipped_tasks == 0
+    out = own / "out" / "own"
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = prepare(own)
+    assert again.skipped_tasks == again.tasks == 3
+    assert again.samples["train"] == 16
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_lost_shard_is_made_again_with_the_same_bytes(own: Path) -> None:
+    prepare(own)
+    out = own / "out" / "own"
+    before = digests(out)
+    (out / "train-000000.tar").unlink()
+    (out / ".train-000000.tar.tmp-1").write_bytes(b"half")  # what a killed run leaves behind
+    assert prepare(own).skipped_tasks == 2
+    (out / ".train-000000.tar.tmp-1").unlink(missing_ok=True)
+    assert digests(out) == before
+
+
+def test_a_changed_recording_or_recipe_is_prepared_again(own: Path) -> None:
+    prepare(own)
+    old = ShardReader(own / "out" / "own", "train").fingerprint
+    write_edf(own / "eeg" / "anna_1.edf", 99)
+    assert prepare(own).skipped_tasks == 2
+    changed = ShardReader(own / "out" / "own", "train").fingerprint
+    assert changed != old
+    assert prepare(own, preprocess={"high_hz": 30.0}).skipped_tasks == 0
+    assert ShardReader(own / "out" / "own", "train").fingerprint != changed
+
+
+def test_shards_that_are_no_longer_part_of_the_set_go(own: Path) -> None:
+    prepare(own)
+    split = {"by": "subject", "train": ["*"], "exclude": ["carla/*"]}
+    report = prepare(own, split=split)
+    assert report.excluded == 1
+    assert report.samples == {"train": 24}
+    assert [path.name for path in (own / "out" / "own").glob("*.tar")] == ["train-000000.tar"]
+    assert len(ShardReader(own / "out" / "own", "test")) == 0
+
+
+def test_a_damaged_recording_is_reported_and_the_rest_goes_on(own: Path) -> None:
+    path = own / "eeg" / "anna_1.edf"
+    os.truncate(path, path.stat().st_size // 2)
+    report = prepare(own)
+    assert report.samples == {"train": 8, "validation": 8, "test": 8}
+    assert [failure.name for failure in report.failures] == ["anna_1"]
+    assert "anna_1.edf" in str(report)
+    again = prepare(own)
+    assert again.skipped_tasks == 3
+    assert len(again.failures) == 1
+    assert json.loads((own / "out" / "own" / "manifest.json").read_text())["recordings_not_read"] == 1
+
+
+def test_nothing_readable_is_an_error(own: Path) -> None:
+    for path in (own / "eeg").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="gave no sample"):
+        prepare(own)
+    assert not (own / "out" / "own" / "manifest.json").exists()
+
+
+def test_wrong_places_are_named(own: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        prepare_samples(load_recipe(own / "own.yaml"), own / "nowhere", own / "out")
+    with pytest.raises(DataError, match="no file fits"):
+        prepare(own, source={"reader": "mne", "folder": "eeg", "options": {"files": "*.bdf"}})
+    with pytest.raises(ConfigError, match=r"'ben_1' .*falls into no split"):
+        prepare(own, split={"by": "subject", "train": ["anna"], "test": ["carla"]})
+    with pytest.raises(ConfigError, match="asks for colour; the event has label, phrase"):
+        prepare(own, texts={"wordings": ["It is {colour}."]})
+
+
+@pytest.mark.slow  # two new processes import mne and webdataset
+def test_workers_change_nothing(own: Path) -> None:
+    prepare(own)
+    alone = digests(own / "out" / "own")
+    (own / "out").rename(own / "alone")
+    prepare(own, workers=2)
+    assert digests(own / "out" / "own") == alone
+
+
+def write_pictures(folder: Path) -> None:
+    """A tar of ten photographs, of which one is damaged, with two captions each."""
+    rng = np.random.default_rng(0)
+    contents = {f"images/{i}.png": encode("png", rng.integers(0, 256, (80, 120, 3), np.uint8)) for i in range(10)}
+    contents["images/3.png"] = contents["images/3.png"][:200]
+    contents["captions.tsv"] = "".join(f"{i}.png\tPicture {i} .\n{i}.png\tAgain {i}\n" for i in range(10)).encode()
+    folder.mkdir()
+    with tarfile.open(folder / "photos.tar", "w") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def test_pictures_with_captions_become_samples_without_eeg(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "photos")
+    options = {"archive": "photos.tar", "pattern": "images/*", "captions": "captions.tsv"}
+    report = prepare(
+        tmp_path,
+        source={"reader": "pictures", "folder": "photos", "options": options},
+        labels={"of": "none"},
+        windows=[],
+        picture={"kind": "own"},
+        split={"by": "recording", "train": ["[0-7].png"], "test": ["[89].png"]},
+        texts={},
+    )
+    assert report.samples == {"train": 7, "test": 2}
+    assert report.left_out == {"pictures: not readable": 1}
+    assert "images/3.png" in str(report)
+    record = ShardReader(tmp_path / "out" / "own", "test")[0]
+    assert record["png"].shape == (64, 64, 3)
+    assert "npy" not in record
+    assert record["json"]["texts"] == ["Picture 8.", "Again 8."]
+    assert record["json"]["image_key"] == record["__key__"]
+
+
+@pytest.fixture
+def cats() -> Recipe:
+    if not DATA.is_dir():
+        pytest.skip(f"no data at {DATA}")
+    return load_recipe("muse_p300")
+
+
+def test_photographs_are_chosen_by_key_and_all_of_them_are_used(cats: Recipe) -> None:
+    pairing = Pairing(cats, DATA / cats.source.folder)
+    shown = [pairing.picture("cat", {}, f"key-{i}") for i in range(60)]
+    assert {picture.key for picture in shown} == {f"cat-{i:02d}" for i in range(4)}
+    assert pairing.picture("cat", {}, "key-7").key == shown[7].key
+    assert {label for label, _ in pairing.all_photographs()} == {"cat", "dog"}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
+@pytest.mark.parametrize("name", ["ssvep40", "ssvep_exo", "eegmat", "eegmmidb", "vep_edf", "p300_speller"])
+def test_our_splits_fit_our_data(name: str) -> None:
+    recipe = load_recipe(name)
+    located, failures = survey(recipe, DATA / recipe.source.folder)
+    splits = assign([one.source for one in located], recipe.split)
+    assert not failures
+    assert {"train", "test"} <= set(splits.values()) <= {"train", "validation", "test"}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
+def test_the_session_that_two_subjects_share_is_used_once() -> None:
+    recipe = load_recipe("ssvep_exo")
+    located, _ = survey(recipe, DATA / recipe.source.folder)
+    splits = assign([one.source for one in located], recipe.split)
+    shared = [name for name in splits if "2012.07.11-15.33.0" in name]
+    assert len(shared) == 1
+    assert shared[0].startswith("subject03")
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
+def test_a_real_set_end_to_end(tmp_path: Path) -> None:
+    report = prepare_samples(load_recipe("ssvep40"), DATA, tmp_path)
+    assert report.samples == {"train": 120, "validation": 40, "test": 40}
+    for record in ShardReader(tmp_path / "ssvep40", "test"):
+        np.testing.assert_array_equal(record["png"], draw("glyph", text=record["json"]["label"]))
+        assert record["npy"].shape == (9, 800)
