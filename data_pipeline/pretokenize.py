@@ -33,7 +33,7 @@ from neuroleon.tokenizers.vocabulary import Vocabulary
 FORMAT = 1
 VOCABULARY, INSTRUCTIONS, SETTINGS = "vocabulary.json", "instructions.json", "tokens.json"
 _BATCH = 32  # samples encoded together
-_REPLACED = ("positions", "texts", "label_text", "question")
+_REPLACED = ("positions", "stimulus", "texts", "label_text", "question")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import yaml
 
 from neuroleon.common.errors import ConfigError
@@ -96,6 +97,24 @@ class TextSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StimulusSpec:
+    """What was shown over time, where the set knows it: a track in 0..1 that starts at the event and repeats.
+
+    Attributes:
+        info: field of the event's info that holds the track, a list of numbers.
+        sfreq: its rate in Hz.
+    """
+
+    info: str
+    sfreq: float
+
+    def at(self, track: list[float], time_s: np.ndarray) -> list[float]:
+        """The values of the track at times after the event."""
+        index = np.floor(time_s * self.sfreq + 1e-6).astype(int) % len(track)
+        return np.asarray(track, dtype=float)[index].round(3).tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One data set. `sha256` is that of the recipe file."""
 
@@ -113,6 +132,7 @@ class Recipe:
     windows: tuple[WindowSpec, ...] = ()
     labels: LabelSpec = field(default_factory=LabelSpec)
     picture: PictureSpec = field(default_factory=PictureSpec)
+    stimulus: StimulusSpec | None = None
     texts: TextSpec = field(default_factory=TextSpec)
     sha256: str = ""
 

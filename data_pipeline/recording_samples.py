@@ -110,6 +110,9 @@ class RecordingSamples:
             "scale_uV": float(window.scale_uV),
             "onset_s": round(float(onset_s), 6),
         }
+        if (stimulus := self.recipe.stimulus) and event and stimulus.info in event.info:
+            time_s = onset_s - event.onset_s + np.arange(scaled.shape[1]) / window.sfreq
+            record["json"]["stimulus"] = stimulus.at(event.info[stimulus.info], time_s)
         return record
 
     def _label(self, source: Source, event: Event | None) -> str | None:

@@ -260,6 +260,7 @@ def _write_facts(recipe: Recipe, folder: Path, out: Path, report: Report, states
         "pictures": {
             label: [f"pictures/{key}.png" for key in sorted(keys)] for label, keys in sorted(pictures.items())
         },
+        "windows": [asdict(spec) for spec in recipe.windows],
         "redistribute_pictures": recipe.picture.redistribute,
         "recipe_sha256": recipe.sha256,
     }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".fif.gz", ".fif", ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt")
 UNITS_UV = {"uV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 _EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
+_GAP = "BAD_ACQ_SKIP"  # mne's word for a stretch without data, such as the padding of an EDF's last record
 _BOUNDARIES = {"boundary", "bad boundary", "edge boundary"}
 _OPTIONS = {"files", "pattern", "unit"}
 
@@ -130,6 +131,8 @@ def _events(raw: "mne.io.BaseRaw", suffix: str, left_out: dict[str, str]) -> tup
         onset = float(note["onset"]) - raw.first_time
         if note["description"].lower() in _BOUNDARIES:
             boundaries.add(int(np.ceil(onset * sfreq - 1e-6)))
+        elif note["description"] == _GAP:
+            boundaries |= {int(np.ceil(t * sfreq - 1e-6)) for t in (onset, onset + float(note["duration"]))}
         else:
             events.append(Event(onset, str(note["description"]), float(note["duration"])))
     types = raw.get_channel_types()

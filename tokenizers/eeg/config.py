@@ -21,13 +21,14 @@ class EEGTokenizerConfig:
     encoder_layers: int = 2
     decoder_layers: int = 2
     context_steps: int = 16  # each step attends to 2 s on either side
-    spectral_samples: tuple[int, ...] = (200, 400)
+    spectral_samples: int = 200  # power is seen in 1 s around each step, at 1 Hz
     spectral_top_hz: float = 45.0
+    spectral_rank: int = 16
     slots: int = 4
     levels: int = 2
     codes: int = 512
     code_dim: int = 24
-    dropout: float = 0.1
+    dropout: float = 0.2
     scale_bins: int = 32
     scale_min_uV: float = 0.1
     scale_max_uV: float = 1000.0

@@ -19,7 +19,8 @@ def reconstruction_losses(predicted: Tensor, target: Tensor, present: Tensor) ->
     for n_fft in STFT_SAMPLES:
         window = torch.hann_window(n_fft, device=target.device) / n_fft**0.5
         spectra = [
-            torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True, center=True) for x in (predicted, target)
+            torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True, center=True)
+            for x in (predicted, target)
         ]
         size = [spectrum.abs() for spectrum in spectra]
         amplitude = amplitude + functional.l1_loss((size[0] + 0.1).log(), (size[1] + 0.1).log())

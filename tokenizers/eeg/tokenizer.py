@@ -136,17 +136,23 @@ class EEGTokenizer:
     def _check(self, window: Window) -> None:
         n_chans, n_times = window.eeg_uV.shape
         if window.sfreq != self.config.sfreq:
-            raise DataError(f"window: {window.sfreq} Hz, the EEG tokenizer takes {self.config.sfreq} Hz; preprocess it first")
+            raise DataError(
+                f"window: {window.sfreq} Hz, the EEG tokenizer takes {self.config.sfreq} Hz; preprocess it first"
+            )
         if not n_times or n_times % self.step_samples:
             raise DataError(
                 f"window: {n_times} samples; the EEG tokenizer takes whole steps of {self.step_samples} samples "
                 f"({self.step_s} s); cut {n_times // self.step_samples * self.step_samples} of them"
             )
         if not n_chans or window.positions.shape != (n_chans, 3):
-            raise DataError(f"window: {n_chans} channels with positions {window.positions.shape}, expected ({n_chans}, 3)")
+            raise DataError(
+                f"window: {n_chans} channels with positions {window.positions.shape}, expected ({n_chans}, 3)"
+            )
         if not np.isfinite(window.positions).all():
             unknown = [
-                name for name, place in zip(window.ch_names, window.positions, strict=True) if not np.isfinite(place).all()
+                name
+                for name, place in zip(window.ch_names, window.positions, strict=True)
+                if not np.isfinite(place).all()
             ]
             raise DataError(f"window: no known position for {', '.join(unknown)}; leave these channels out")
         if not (np.isfinite(window.eeg_uV).all() and window.scale_uV > 0):
@@ -180,7 +186,9 @@ class EEGTokenizer:
             network = EEGNetwork(config)
             network.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
         except (KeyError, TypeError, ConfigError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{folder}: settings and weights do not fit: {error}; copy the folder again") from None
+            raise CheckpointError(
+                f"{folder}: settings and weights do not fit: {error}; copy the folder again"
+            ) from None
         return cls(config, network)
 
 

@@ -1,8 +1,9 @@
 """Training of the EEG tokenizer: reconstruction at every electrode, and labels read from the quantized latents.
 
-The input is spoiled (noise, missing channels), the target is not, so the tokenizer also fills in channels. The label
-heads (Thought2Text's first stage, in eeg_peers 1.2) are dropped on export; their gradient is what makes codes keep the
-part of the signal that tells what was seen.
+The input is spoiled (noise, missing channels), the target is not, so the tokenizer also fills in channels. Two linear
+heads make the codes keep the part of the signal that tells what was seen, and are dropped on export: one reads the label
+from the mean latent (Thought2Text's first stage), the other the stimulus itself, sample by sample, where a set knows it
+(EEG2Code, Nagel & Spueler 2018).
 """
 
 import math
@@ -27,8 +28,6 @@ from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.tokenizer import CLIP, EEGTokenizer
 from neuroleon.training.config import RunConfig
 from neuroleon.training.stage import Examples
-
-MAX_STEPS = 128  # of a window that has a label: 16 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +58,7 @@ class EEGLossConfig:
     phase: float = 0.5
     commitment: float = 1.0
     label: float = 1.0
+    stimulus: float = 2.0
     label_smoothing: float = 0.05
 
 
@@ -77,6 +77,7 @@ class _Trial:
     positions: np.ndarray
     ch_names: tuple[str, ...]
     label: str | None
+    stimulus: np.ndarray | None  # float32 (n_times,), 0..1
 
 
 class _Windows:
@@ -86,7 +87,13 @@ class _Windows:
         reader = ShardReader(folder, split)
         self.fingerprint = reader.fingerprint
         self.trials = [
-            _Trial(record["npy"], np.asarray(meta["positions"], np.float32), tuple(meta["ch_names"]), meta["label"])
+            _Trial(
+                eeg=record["npy"],
+                positions=np.asarray(meta["positions"], np.float32),
+                ch_names=tuple(meta["ch_names"]),
+                label=meta["label"],
+                stimulus=np.asarray(meta["stimulus"], np.float32) if "stimulus" in meta else None,
+            )
             for record in reader
             if "npy" in record
             for meta in [record["json"]]
@@ -97,24 +104,6 @@ class _Windows:
         return sorted({trial.label for trial in self.trials if trial.label is not None})
 
 
-class LabelHead(nn.Module):
-    """Quantized latents (B, N, d) -> logits over the labels of one set (B, n_labels).
-
-    A learned gain per step lets it read responses that are locked to the start of the window.
-    """
-
-    def __init__(self, dim_in: int, dim: int, n_labels: int, dropout: float) -> None:
-        super().__init__()
-        self.project = nn.Linear(dim_in, dim)
-        self.gain = nn.Parameter(1 + torch.randn(MAX_STEPS, dim) * 0.3)
-        self.mix = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(dim, dim), nn.GELU())
-        self.logits = nn.Linear(dim, n_labels)
-
-    def forward(self, quantized: Tensor) -> Tensor:
-        hidden = self.project(quantized) * self.gain[: quantized.shape[1]]
-        return self.logits(self.mix(hidden).mean(dim=1))
-
-
 class EEGTokenizerTraining(nn.Module):
     """The network with the label heads that only training needs."""
 
@@ -122,7 +111,8 @@ class EEGTokenizerTraining(nn.Module):
         super().__init__()
         self.network = EEGNetwork(config)
         latent = config.slots * config.code_dim
-        self.heads = nn.ModuleDict({name: LabelHead(latent, config.dim, n, 0.3) for name, n in n_labels.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(latent, n) for name, n in n_labels.items()})
+        self.stimulus = nn.Linear(latent, config.step_samples)
 
 
 class EEGTokenizerStage:
@@ -177,11 +167,16 @@ class EEGTokenizerStage:
             positions[row, :count], known[row, :count] = trial.positions, True
         labels = self.train[name].labels if name in self.config.data.aligned else []
         label = [labels.index(trial.label) if trial.label in labels else -1 for trial in trials]
+        tracks = [trial.stimulus for trial in trials if trial.stimulus is not None]
+        stimulus = (
+            np.stack([track[:n_times] for track in tracks]) if labels and tracks else np.zeros((0, 0), np.float32)
+        )
         return {
             "eeg": torch.from_numpy(eeg).clamp(-CLIP, CLIP),
             "positions": torch.from_numpy(positions),
             "known": torch.from_numpy(known),
             "label": torch.tensor(label),
+            "stimulus": torch.from_numpy(stimulus),
             "set": torch.tensor(sorted(self.train).index(name)),
         }
 
@@ -199,11 +194,17 @@ class EEGTokenizerStage:
         parts = reconstruction_losses(predicted, target, batch["known"]) | {"commitment": commitment}
         total = sum(getattr(weights, name) * value for name, value in parts.items())
         name = sorted(self.train)[int(batch["set"])]
-        parts |= {"label": target.new_tensor(math.nan), "accuracy": target.new_tensor(math.nan)}
+        parts |= {key: target.new_tensor(math.nan) for key in ("label", "accuracy", "stimulus")}
+        if len(batch["stimulus"]):
+            track = module.stimulus(quantized).flatten(1).float()
+            parts["stimulus"] = functional.binary_cross_entropy_with_logits(track, batch["stimulus"])
+            total = total + weights.stimulus * parts["stimulus"]
         if name in module.heads:
-            logits = module.heads[name](quantized).float()
+            logits = module.heads[name](quantized.mean(dim=1)).float()
             smoothing = weights.label_smoothing if module.training else 0.0
-            parts["label"] = functional.cross_entropy(logits, batch["label"], label_smoothing=smoothing, ignore_index=-1)
+            parts["label"] = functional.cross_entropy(
+                logits, batch["label"], label_smoothing=smoothing, ignore_index=-1
+            )
             parts["accuracy"] = (logits.argmax(1) == batch["label"]).float().mean()
             total = total + weights.label * parts["label"]
         return {"loss": total, **parts}
