@@ -9,9 +9,9 @@ import numpy as np
 class Window:
     """A stretch of a preprocessed recording.
 
-    `eeg_uV` is float32 (n_chans, n_times) in microvolts at `sfreq` Hz; `positions` is float32 (n_chans, 3) in head radii
-    (x right, y front, z up). `scale_uV` is the robust scale (IQR / 1.349) of the recording that it was cut from: the EEG
-    tokenizer divides by it and keeps it as a token.
+    `eeg_uV` is float32 (n_chans, n_times) in microvolts at `sfreq` Hz; `positions` is float32 (n_chans, 3) in head
+    radii (x right, y front, z up). `scale_uV` is the robust scale (IQR / 1.349) of the recording that it was cut from:
+    the EEG tokenizer divides by it and keeps it as a token.
     """
 
     eeg_uV: np.ndarray

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mne
 import numpy as np
+
 from neuroleon.data_pipeline.plausibility import normalise_unknown_unit
 from neuroleon.data_pipeline.readers.base import READERS
 from neuroleon.data_pipeline.recipe import Recipe, load_recipe
@@ -50,7 +51,9 @@ def cut(name: str, data: Path) -> None:
     info = mne.create_info(list(recording.ch_names), recording.sfreq, "eeg")
     raw = mne.io.RawArray(np.asarray(eeg_uV, float) * 1e-6, info, verbose="ERROR")
     spec = recipe.windows[0]
-    times = [t for t in onsets(recipe, event, first / recording.sfreq) if t + spec.tmin_s + spec.duration_s <= raw.times[-1]]
+    times = [
+        t for t in onsets(recipe, event, first / recording.sfreq) if t + spec.tmin_s + spec.duration_s <= raw.times[-1]
+    ]
     raw.set_annotations(mne.Annotations(times, [0.0] * len(times), ["stimulus"] * len(times)))
     path = OUT / f"{name}.edf"
     raw.export(path, overwrite=True, verbose="ERROR")

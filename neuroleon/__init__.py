@@ -1,4 +1,4 @@
-"""The import name: `neuroleon.tokenizers` is the folder `tokenizers/` of this checkout (docs/adr/0001-import-name.md)."""
+"""The import name: `neuroleon.tokenizers` is this checkout's folder `tokenizers/` (docs/adr/0001-import-name.md)."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from neuroleon.common.errors import ConfigError
 class EEGTokenizerConfig:
     """One step is `step_samples` at `sfreq` (125 ms) and becomes `slots * levels` ids, whatever the montage.
 
-    `slots` latents of `code_dim` numbers describe a step; each is quantized in `levels` residual stages of `codes` entries.
+    `slots` latents of `code_dim` numbers describe a step; each is quantized in `levels` residual stages of `codes`.
     """
 
     sfreq: float = 200.0

@@ -26,7 +26,7 @@ CLIP = 15.0  # in units of the scale; beyond lies no EEG
 
 @dataclass(frozen=True)
 class EEGTokens:
-    """One window as ids: int64 (n_steps * tokens_per_step,), time-major, coarse to fine inside a step; and its scale bin."""
+    """One window: ids int64 (n_steps * tokens_per_step,), time-major, coarse to fine in a step; and its scale bin."""
 
     ids: np.ndarray
     scale: int
@@ -89,7 +89,7 @@ class EEGTokenizer:
         """Windows of any montages and durations -> their tokens.
 
         Raises:
-            DataError: another rate, a duration that is no whole number of steps, no channel, a position that is unknown,
+            DataError: another rate, a duration that is no whole number of steps, no channel, an unknown position,
                 or a value that is not finite.
         """
         for window in batch:

@@ -1,9 +1,9 @@
 """Training of the EEG tokenizer: reconstruction at every electrode, and labels read from the quantized latents.
 
 The input is spoiled (noise, missing channels), the target is not, so the tokenizer also fills in channels. Two linear
-heads make the codes keep the part of the signal that tells what was seen, and are dropped on export: one reads the label
-from the mean latent (Thought2Text's first stage), the other the stimulus itself, sample by sample, where a set knows it
-(EEG2Code, Nagel & Spueler 2018).
+heads make the codes keep what tells what was seen, and are dropped on export: one reads the label from the mean latent
+(Thought2Text's first stage), the other the stimulus itself, sample by sample, where a set knows it (EEG2Code, Nagel &
+Spueler 2018).
 """
 
 import math
@@ -126,7 +126,7 @@ class EEGTokenizerStage:
         unknown = (set(config.data.aligned) | set(config.data.weights)) - set(self.train)
         if unknown or not self.train:
             raise ConfigError(
-                f"data.aligned or data.weights names {sorted(unknown)}, the sample folders with EEG windows to train on "
+                f"data.aligned or data.weights names {sorted(unknown)}, the folders with EEG windows to train on "
                 f"are {sorted(self.train)}; correct the config or prepare these sets"
             )
         for name in config.data.aligned:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from neuroleon.common.errors import CheckpointError, DataError
 from neuroleon.common.montage import electrode_positions
 from neuroleon.common.window import Window

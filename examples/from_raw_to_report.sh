@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# From raw recordings to an evaluation report, by the documented commands only. This is how models/default was made.
+#
+#   examples/from_raw_to_report.sh [--short] [DATA] [OUT]
+#
+# --short: two sets and a few steps, to see that the path works (minutes); the model knows nothing then.
+# Every step can be repeated: what is finished is not done again, and training goes on where it stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+short=; [ "${1:-}" = --short ] && { short=1; shift; }
+data=${1:-../shared/data} out=${2:-runs/${short:+short-}default} python=${PYTHON:-python}
+
+sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 eegmat)
+aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300]
+weights='{cvep20: 3, ssvep_exo: 2}'
+photos="[$data/muse_visual/stim/cats_dogs]"
+if [ "$short" ]; then
+  sets=(cvep20 muse_flicker) aligned=[cvep20,muse_flicker] weights='{}'
+  image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_size 16 --data.validation_windows 32)
+  tokens=(--variants 1) model=(--loop.steps 20 --loop.validate_every 20 --data.validation_records 8) report=(--limit 6)
+else
+  image=() eeg=() tokens=() model=() report=(--limit 300)
+fi
+samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%s," "${sets[@]}")
+samples="[${samples%,}]" shards="[${shards%,}]"
+
+for set in "${sets[@]}"; do
+  $python prepare.py samples --recipe "$set" --data "$data" --out "$out/samples"
+done
+$python train.py text-tokenizer --config configs/text-tokenizer.yaml --samples "$samples" \
+  --out "$out/text" --export "$out/tokenizers/text"
+$python train.py image-tokenizer --config configs/image-tokenizer.yaml --samples "$samples" --pictures "$photos" \
+  --resume auto --out "$out/image" --export "$out/tokenizers/image" "${image[@]}"
+$python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --data.samples "$samples" --data.aligned "$aligned" \
+  --data.weights "$weights" --resume auto --out "$out/eeg" --export "$out/tokenizers/eeg" "${eeg[@]}"
+$python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
+  --out "$out/tokens" "${tokens[@]}"
+$python train.py pretrain --config configs/pretrain.yaml --data.tokens "$shards" --data.samples "$samples" \
+  --data.tokenizers "$out/tokenizers" --resume auto --out "$out/model" "${model[@]}"
+$python evaluate.py --model "$out/model/final" --samples $(printf "$out/samples/%s " "${sets[@]}") \
+  --split test "${report[@]}" --out "$out/report"
+echo "report: $out/report/report.md"
