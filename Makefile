@@ -21,7 +21,7 @@ sample: setup
 	$(RUN) sample.py --task eeg2both --eeg examples/recordings/cvep-letter.edf --out outputs/sample
 
 test: setup lint
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
 
 lint: setup
 	$(VENV)/bin/ruff check .

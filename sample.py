@@ -299,7 +299,7 @@ def _report(
     for i, result in enumerate(results):
         if result.text is not None:
             print(f"sentence    {i}: {printable(result.text)}")
-    for line in verdict(args.eeg, stretch.onset_s, results, pipeline.labels.values()) if stretch else ():
+    for line in verdict(args.eeg, stretch.onset_s, results, pipeline.labels) if stretch else ():
         print(line)
     for name in ("eeg-0_raw.fif", "eeg-0.png", "image-0.png", "contact-sheet.png", "figure.png", "sample.json"):
         if (args.out / name).exists():

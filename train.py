@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 from jsonargparse import ArgumentParser
 
 from neuroleon.common.errors import ConfigError, exit_cleanly
+from neuroleon.common.files import MANIFEST
 
 # A stage's module is imported only when it is asked for. The class takes (config, seed); its type hint says which
 # dataclass the settings are.
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     kind = stage_class(argv[0])
     config, run, given = parse(kind, argv[1:])
     final = given.export or given.out / "final"
+    if final.exists() and not (final / MANIFEST).is_file() and (not final.is_dir() or any(final.iterdir())):
+        raise ConfigError(f"{final}: holds something that is no trained folder and would be replaced; give another")
     stage = kind(config, run.seed)
     if argv[0] == "text-tokenizer":  # counts pairs instead of following a gradient
         stage.fit(final)

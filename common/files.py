@@ -66,7 +66,7 @@ def read_json(path: Path) -> Any:
         DataError: the file is absent, not JSON, or holds NaN or an infinity.
     """
     try:
-        return json.loads(path.read_text(), parse_constant=_refuse_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (ValueError, RecursionError) as error:
@@ -102,7 +102,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def verify_folder(path: Path) -> None:
-    """Check every file of `path` against its manifest.
+    """Check every file that the manifest of `path` lists.
 
     Raises:
         CheckpointError: no folder, no manifest, a file missing, or a file whose bytes changed.

@@ -81,14 +81,24 @@ def centre_square(picture: np.ndarray, size: int) -> np.ndarray:
     return resized(picture[top : top + side, left : left + side], size, size)
 
 
+def enlargeable_square(picture: np.ndarray, size: int, where: str) -> np.ndarray:
+    """`centre_square`, at most twice as large as it was.
+
+    Raises:
+        DataError: the short side is under size / 2, too little to enlarge; `where` names the picture.
+    """
+    height, width = picture.shape[:2]
+    if 2 * min(height, width) < size:
+        raise DataError(
+            f"{where}: {width} x {height} pixels, expected at least {-(-size // 2)} a side; use a larger picture"
+        )
+    return centre_square(picture, size)
+
+
 def load_picture(path: Path, size: int) -> np.ndarray:
     """The largest square in the middle of a picture file, at uint8 (size, size, 3).
 
     Raises:
-        DataError: as `open_picture`; or the short side is under size / 2, too little to enlarge.
+        DataError: as `open_picture` and `enlargeable_square`.
     """
-    picture = open_picture(path)
-    height, width = picture.shape[:2]
-    if 2 * min(height, width) < size:
-        raise DataError(f"{path}: {width} x {height} pixels, expected at least {size} a side; use a larger picture")
-    return centre_square(picture, size)
+    return enlargeable_square(open_picture(path), size, str(path))

@@ -1,7 +1,7 @@
 """Changes of a window's signal that a brain would not notice: each makes another tokenization of the same trial.
 
-With few paired trials a transformer memorises them by epoch five (design.md, section 5); several tokenizations of each,
-made here before the tokenizer sees the signal, are what stands against it.
+With few paired trials a transformer memorises them by epoch five; several tokenizations of each, made here before the
+tokenizer sees the signal, are what stands against it.
 """
 
 from dataclasses import replace

@@ -9,6 +9,7 @@ import string
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -108,8 +109,12 @@ class StimulusSpec:
     info: str
     sfreq: float
 
+    def __post_init__(self) -> None:
+        if not self.sfreq > 0:
+            raise ConfigError(f"stimulus.sfreq is {self.sfreq:g}; expected the track's rate in Hz, above 0")
+
     def at(self, track: list[float], time_s: np.ndarray) -> list[float]:
-        """The values of the track at times after the event."""
+        """The values of the track at times after the event, to three places."""
         index = np.floor(time_s * self.sfreq + 1e-6).astype(int) % len(track)
         return np.asarray(track, dtype=float)[index].round(3).tolist()
 
@@ -139,6 +144,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.name.replace("_", "").isalnum() or not self.name.isascii() or len(self.name) > 40:
             raise ConfigError(f"name is {self.name!r}; expected up to 40 letters, digits and _ (it names a folder)")
+        if self.stimulus and any(spec.tmin_s < 0 for spec in self.windows):
+            raise ConfigError("stimulus: its track starts at the event, so no window may have a tmin_s below 0")
         if self.labels.map is not None:
             known = set(self.labels.map.values())
             for where, names in (("labels.phrases", self.labels.phrases), ("picture.by_label", self.picture.by_label)):
@@ -239,9 +246,12 @@ def build(kind: Any, value: Any, where: str) -> Any:
         }
     if origin is Literal and value in arguments and not isinstance(value, bool):
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and is_number and isfinite(value):
         return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+    if kind in (str, bool, type(None)) and isinstance(value, kind):
+        return value
+    if kind is int and is_number and isinstance(value, int):
         return value
     raise ConfigError(f"{where or 'the file'} is {value!r}; expected {_say(kind)}")
 
@@ -268,6 +278,8 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
 
 def _build_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     for kind in kinds:
+        if is_dataclass(kind) and isinstance(value, Mapping):
+            return build(kind, value, where)  # whose error names the key inside
         try:
             return build(kind, value, where)
         except ConfigError:

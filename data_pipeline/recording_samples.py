@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from neuroleon.common.errors import DataError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown
 from neuroleon.data_pipeline.plausibility import check_recording, normalise_unknown_unit, reject_reason
 from neuroleon.data_pipeline.preprocess import Preprocessed
 from neuroleon.data_pipeline.readers.pictures import PictureTar
-from neuroleon.data_pipeline.recipe import Recipe
+from neuroleon.data_pipeline.recipe import Recipe, StimulusSpec
 from neuroleon.data_pipeline.records import Event, Recording, Window
 from neuroleon.data_pipeline.sources import Failure, Located, read, source_of
 from neuroleon.data_pipeline.splits import Source, pseudonym
@@ -77,10 +77,16 @@ class RecordingSamples:
         except DataError as error:
             self.failures.append(Failure(name=recording.name, message=str(error)))
             return
-        self.notes.update(f"channel masked: {why}" for why in preprocessed.bad_channels.values())
+        self._note(preprocessed)
         for number, (window, event, onset_s) in enumerate(self._windows(preprocessed)):
             if record := self._record(source_of(recording), number, window, event, onset_s):
                 yield record
+
+    def _note(self, preprocessed: Preprocessed) -> None:
+        self.notes.update(f"channel masked: {why}" for why in preprocessed.bad_channels.values())
+        self.notes.update(preprocessed.notes)
+        if preprocessed.notch_hz:
+            self.notes[f"power line removed at {', '.join(f'{hz:g}' for hz in preprocessed.notch_hz)} Hz"] += 1
 
     def _windows(self, preprocessed: Preprocessed) -> Iterator[tuple[Window, Event | None, float]]:
         for spec in self.recipe.windows:
@@ -110,10 +116,16 @@ class RecordingSamples:
             "scale_uV": float(window.scale_uV),
             "onset_s": round(float(onset_s), 6),
         }
-        if (stimulus := self.recipe.stimulus) and event and stimulus.info in event.info:
+        if self.recipe.stimulus and event:
             time_s = onset_s - event.onset_s + np.arange(scaled.shape[1]) / window.sfreq
-            record["json"]["stimulus"] = stimulus.at(event.info[stimulus.info], time_s)
+            record["json"]["stimulus"] = self._stimulus(self.recipe.stimulus, event, time_s)
         return record
+
+    def _stimulus(self, spec: StimulusSpec, event: Event, time_s: np.ndarray) -> list[float]:
+        if spec.info not in event.info:
+            known = ", ".join(sorted(event.info)) or "nothing"
+            raise ConfigError(f"recipe {self.recipe.name}: stimulus.info asks for {spec.info}; the event has {known}")
+        return spec.at(event.info[spec.info], time_s)
 
     def _label(self, source: Source, event: Event | None) -> str | None:
         spec = self.recipe.labels

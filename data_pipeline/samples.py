@@ -9,7 +9,6 @@
 A task is made of recordings of one split; a cluster may run `run_task` on each of them itself.
 """
 
-import json
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -122,16 +121,18 @@ def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1) -> 
     splits = assign([one.source for one in located], recipe.split)
     tasks = _tasks(recipe, folder, out, located, splits)
     todo = [task for task in tasks if not task.is_done()]
-    if todo:
+    others = _others(out, tasks)
+    if todo or others:
         (out / MANIFEST).unlink(missing_ok=True)  # it would not fit the shards any more
+    for path in others:
+        path.unlink()
     _run(todo, workers, done=len(tasks) - len(todo), what=recipe.name)
-    _remove_others(out, tasks)
     states = [read_json(task.state) for task in tasks]
     report = _report(recipe, tasks, states, failures, len(tasks) - len(todo), len(located) - len(splits))
     if not sum(report.samples.values()):
         raise DataError(f"{folder}: recipe {recipe.name} gave no sample\n{report}")
-    if todo or not (out / MANIFEST).is_file():
-        _write_facts(recipe, folder, out, report, states)
+    if not (out / MANIFEST).is_file():
+        _write_facts(recipe, out, report, states)
     return report
 
 
@@ -196,12 +197,11 @@ def run_task(task: Task) -> None:
     )
 
 
-def _remove_others(out: Path, tasks: list[Task]) -> None:
-    """Shards and states of an earlier recipe that are no longer part of the set."""
+def _others(out: Path, tasks: list[Task]) -> list[Path]:
+    """Shards and states of an earlier recipe, or of recordings that have gone: no longer part of the set."""
     keep = {path for task in tasks for path in (task.shard, index_path(task.shard), task.state)}
-    for path in [*out.glob("*.tar"), *out.glob("*.index.json"), *(out / ".tasks").glob("*.json")]:
-        if path not in keep:
-            path.unlink()
+    found = [*out.glob("*.tar"), *out.glob("*.index.json"), *(out / ".tasks").glob("*.json")]
+    return [path for path in found if path not in keep]
 
 
 def _report(
@@ -239,14 +239,21 @@ def _report(
     )
 
 
-def _write_facts(recipe: Recipe, folder: Path, out: Path, report: Report, states: list[dict[str, Any]]) -> None:
-    """`recipe.json`, `preprocess.json`, and last the manifest, which says that the folder is complete."""
+def _write_facts(recipe: Recipe, out: Path, report: Report, states: list[dict[str, Any]]) -> None:
+    """`recipe.json`, `preprocess.json`, and last the manifest, which says that the folder is complete.
+
+    Pictures of an earlier recipe go.
+    """
     pictures: dict[str, set[str]] = defaultdict(set)
     label_texts: dict[str, str] = {}
     for state in states:
         label_texts |= state["label_texts"]
         for label, keys in state["pictures"].items():
             pictures[label] |= set(keys)
+    carried: set[str] = set().union(*pictures.values())
+    for path in (out / "pictures").glob("*.png"):
+        if path.stem not in carried:
+            path.unlink()
     about = {
         name: getattr(recipe, name)
         for name in ("name", "title", "licence", "citation", "known_faults", "decodable", "decodable_note")
@@ -264,7 +271,7 @@ def _write_facts(recipe: Recipe, folder: Path, out: Path, report: Report, states
         "redistribute_pictures": recipe.picture.redistribute,
         "recipe_sha256": recipe.sha256,
     }
-    write_json(out / "recipe.json", json.loads(json.dumps(told)))
+    write_json(out / "recipe.json", told)
     write_json(out / "preprocess.json", recipe.preprocess.to_json())
     write_manifest(
         out,

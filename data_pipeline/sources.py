@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuroleon.common.errors import DataError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import READERS
-from neuroleon.data_pipeline.readers.mne_raw import SUFFIXES
+from neuroleon.data_pipeline.readers.mne_raw import SUFFIXES, matching_files
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.records import Recording
 from neuroleon.data_pipeline.splits import Source
 
+COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}  # files that hold what a header file only names
 PER_FILE = ("mne", "bci2_p300")  # readers with an option `files`: every file can be read, and can fail, alone
 
 
@@ -39,10 +40,12 @@ def survey(recipe: Recipe, folder: Path) -> tuple[list[Located], list[Failure]]:
     """Every recording of a recipe's source below `folder`, and the files that cannot even be listed.
 
     Raises:
-        ConfigError: a reader option is unknown or missing.
+        ConfigError: there is no such reader, or one of its options is unknown, missing or not well formed.
         DataError: the folder is absent, or a file that all recordings depend on cannot be read.
     """
     options = recipe.source.options
+    if recipe.source.reader not in (*READERS, "pictures"):
+        raise ConfigError(f"source.reader is {recipe.source.reader!r}; expected one of {', '.join(READERS)}, pictures")
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; --data is the folder that holds {recipe.source.folder}")
     if recipe.source.reader == "pictures":
@@ -73,12 +76,11 @@ def _frozen(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _survey_files(recipe: Recipe, folder: Path, options: dict[str, Any]) -> tuple[list[Located], list[Failure]]:
-    pattern = re.compile(options.get("pattern", ""))
     located, failures = [], []
-    for path in sorted(folder.glob(options.get("files", "*"))):
+    for path, match in matching_files(folder, options):
         relative = path.relative_to(folder).as_posix()
-        match = pattern.search(relative)
-        if match is None or not path.is_file():
+        if not path.exists():
+            failures.append(Failure(name=relative, message="a link to a file that is not here; fetch it"))
             continue
         own = {**options, "files": glob.escape(relative)}
         try:
@@ -86,11 +88,11 @@ def _survey_files(recipe: Recipe, folder: Path, options: dict[str, Any]) -> tupl
         except DataError as error:
             failures.append(Failure(name=relative, message=str(error)))
             continue
-        located.append(Located(source=source, options=_frozen(own), files=(path,)))
+        beside = (path.with_suffix(suffix) for suffix in COMPANIONS.get(path.suffix.lower(), ()))
+        files = (path, *(other for other in beside if other.is_file()))
+        located.append(Located(source=source, options=_frozen(own), files=files))
     if not located and not failures:
-        raise DataError(
-            f"{folder}: no file fits {options.get('files')!r} {pattern.pattern!r}; mend the recipe's options"
-        )
+        raise DataError(f"{folder}: no file fits the options {options}; mend the recipe")
     return located, failures
 
 

@@ -16,7 +16,7 @@ from neuroleon.common.seed import torch_generator
 from neuroleon.decoding.constraints import constrain
 from neuroleon.decoding.guidance import guide
 from neuroleon.decoding.sampling import Sampling, choose
-from neuroleon.model.transformer import Neuroleon
+from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.tokenizers.document import task_of
 from neuroleon.tokenizers.grammar import Grammar, State
 from neuroleon.tokenizers.tasks import TASKS
@@ -114,13 +114,7 @@ class Engine:
 
     def _grow(self, rows: list[_Row], streams: list[list[np.ndarray]], settings: Sampling) -> None:
         """Append ids to all rows until each is done; `streams` are prefilled as one batch, stream after stream."""
-        ids, positions, documents = _left_padded(
-            [prompt for stream in streams for prompt in stream], self._model.device
-        )
-        last = torch.zeros_like(ids, dtype=torch.bool)
-        last[:, -1] = True
-        logits, cache = self._model(ids, positions, documents, return_cache=True, where=last)
-        position = positions[:, -1:] + 1
+        logits, cache, position = self._prefill([prompt for stream in streams for prompt in stream])
         while True:
             if len(streams) > 1:
                 conditional, unconditional = logits.chunk(2)
@@ -140,6 +134,14 @@ class Engine:
             step = chosen.repeat(len(streams))[:, None]
             logits, cache = self._model(step, position, torch.zeros_like(step), cache, return_cache=True)
             logits, position = logits[:, -1], position + 1
+
+    def _prefill(self, prompts: Sequence[np.ndarray]) -> tuple[Tensor, Cache, Tensor]:
+        """Read prompts: the logits (B, V) of the id after each, the cache, and the position (B, 1) of that id."""
+        ids, positions, documents = _left_padded(prompts, self._model.device)
+        last = torch.zeros_like(ids, dtype=torch.bool)
+        last[:, -1] = True
+        logits, cache = self._model(ids, positions, documents, return_cache=True, where=last)
+        return logits, cache, positions[:, -1:] + 1
 
     def _grammar(self, prompt: Prompt, settings: Sampling) -> Grammar:
         """The grammar of a prompt's task, with text spans bounded by what the model has room for."""
@@ -179,23 +181,33 @@ class Engine:
                 f"score: prompt and continuation are {len(prompt_ids) + longest} tokens, "
                 f"the model holds {self._model.config.max_length}; give a shorter stretch of EEG or text"
             )
-        parts = [self._scores(prompt_ids, continuations[i : i + ROWS]) for i in range(0, len(continuations), ROWS)]
-        return np.concatenate([np.zeros(0), *parts])
+        if not len(continuations):
+            return np.zeros(0)
+        logits, cache, _ = self._prefill([prompt_ids])
+        chunks = [continuations[i : i + ROWS] for i in range(0, len(continuations), ROWS)]
+        return np.concatenate([self._scores(logits, cache, chunk) for chunk in chunks])
 
-    def _scores(self, prompt_ids: np.ndarray, continuations: Sequence[np.ndarray]) -> np.ndarray:
-        rows = [np.concatenate([prompt_ids, continuation]).astype(np.int64) for continuation in continuations]
-        # Padding on the right: a causal model does not see it, and its positions are left out of the sum.
-        ids = torch.full((len(rows), max(map(len, rows))), PAD)
+    def _scores(self, after_prompt: Tensor, cache: Cache, continuations: Sequence[np.ndarray]) -> np.ndarray:
+        """Scores after the one prompt whose last logits (1, V) and cache are given: it is read once for all."""
+        # Padding on the right: a causal model does not see it, and its places are left out of the sum.
+        ids = torch.full((len(continuations), max(map(len, continuations))), PAD)
         counted = torch.zeros_like(ids, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.from_numpy(row)
-            counted[i, len(prompt_ids) - 1 : len(row) - 1] = True
-        logits = self._model(ids[:, :-1].to(self._model.device), where=counted[:, :-1].to(self._model.device))
-        logprobs = torch.log_softmax(logits.double(), dim=-1).cpu()
-        targets = ids[:, 1:][counted[:, :-1]]
-        nats = torch.zeros(counted.shape, dtype=torch.float64)
-        nats[counted] = logprobs.gather(-1, targets[:, None])[:, 0]
+        for i, continuation in enumerate(continuations):
+            ids[i, : len(continuation)] = torch.from_numpy(continuation.astype(np.int64))
+            counted[i, : len(continuation)] = True
+        nats = torch.zeros(ids.shape, dtype=torch.float64)
+        nats[:, 0] = _log_p(after_prompt.expand(len(ids), -1), ids[:, 0])
+        if ids.shape[1] > 1:
+            device, later = self._model.device, counted[:, 1:]
+            shared = cache.select(torch.zeros(len(ids), dtype=torch.long, device=device))
+            logits = self._model(ids[:, :-1].to(device), cache=shared, where=later.to(device))
+            nats[:, 1:][later] = _log_p(logits, ids[:, 1:][later])
         return nats.sum(dim=1).numpy()
+
+
+def _log_p(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probability (n,) of one id per row of logits (n, V), float64 on the CPU."""
+    return -torch.nn.functional.cross_entropy(logits.double(), ids.to(logits.device), reduction="none").cpu()
 
 
 def _streams(prompts: Sequence[Prompt], settings: Sampling) -> list[list[np.ndarray]]:

@@ -49,17 +49,32 @@ class LabelSet:
         return min(errors, key=lambda label: errors[label]) if errors else None
 
     def named(self, sentence: str) -> str | None:
-        """The one label that `sentence` is a wording of, else the one whose text stands in it; None otherwise."""
-        said = _plain(sentence)
-        exact = {label for label, entry in self.labels.items() if said in map(_plain, (entry.text, *entry.wordings))}
-        inside = {label for label, entry in self.labels.items() if f" {_plain(entry.text)} " in f" {said} "}
-        found = exact or inside
-        return found.pop() if len(found) == 1 else None
+        """The label that `sentence` names, or None where it names none or more than one.
+
+        First by equality with a wording of one label; else the one label whose text stands in the sentence as words.
+        """
+        said, words = _normalised(sentence), _words(sentence)
+        exact = [label for label, entry in self.labels.items() if said in map(_normalised, entry.wordings)]
+        found = exact or [label for label, entry in self.labels.items() if _holds(words, _words(entry.text))]
+        return found[0] if len(found) == 1 else None
 
 
-def _plain(text: str) -> str:
-    """Words without case and punctuation."""
-    return " ".join(word for part in text.casefold().split() if (word := part.strip(string.punctuation)))
+def _normalised(text: str) -> str:
+    """`text` without case, outer punctuation and repeated spaces."""
+    return " ".join(text.casefold().split()).strip(string.punctuation + " ")
+
+
+def _words(text: str) -> list[str]:
+    """Words without case and punctuation; but a lone letter ("A") keeps its case, or the article would be a label.
+
+    For the same reason the first word of several is an article when it is one letter.
+    """
+    words = [stripped for word in text.split() if (stripped := word.strip(string.punctuation))]
+    return [word if len(word) == 1 and (i or len(words) == 1) else word.casefold() for i, word in enumerate(words)]
+
+
+def _holds(sentence: list[str], part: list[str]) -> bool:
+    return bool(part) and any(sentence[i : i + len(part)] == part for i in range(len(sentence) - len(part) + 1))
 
 
 def _squared_error(picture: np.ndarray, candidate: np.ndarray) -> float:

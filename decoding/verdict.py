@@ -1,9 +1,10 @@
 """Was it right? Compares what was decoded with the answer file that lies beside a recording, where there is one.
 
-RECORDING.answer.json: {"answers": [{"event": code, "onset_s": t, "label": "...", "text": "..."}]}
+RECORDING.answer.json: {"answers": [{"event": code, "onset_s": t, "label": "...", "text": "...", "recipe": "..."}]};
+`recipe` may be left out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neuroleon.common.errors import DataError
@@ -14,14 +15,15 @@ from neuroleon.decoding.pipeline import Result
 NEAR_S = 0.0625  # an answer belongs to a stretch when their onsets differ by at most half a token step
 
 
-def verdict(path: Path, onset_s: float, results: Sequence[Result], known: Iterable[LabelSet]) -> list[str]:
+def verdict(path: Path, onset_s: float, results: Sequence[Result], known: Mapping[str, LabelSet]) -> list[str]:
     """Lines for people: what was really there at `onset_s`, and which results are right; none without such a file.
 
     Args:
         path: the recording; the answers are in the file of its whole name + `.answer.json`.
         onset_s: of the event, or the stretch, that was decoded.
         results: what was decoded.
-        known: the label sets of the model; its pictures and wordings tell which label a picture or a sentence means.
+        known: the label sets of the model by recipe; pictures and wordings of the one that the answer names (else the
+            first that has its label) tell which label a picture or a sentence means.
 
     Raises:
         DataError: the file is not of that form.
@@ -31,15 +33,16 @@ def verdict(path: Path, onset_s: float, results: Sequence[Result], known: Iterab
         return []
     try:
         entries = read_json(file)["answers"]
-        answers = {float(entry["onset_s"]): (str(entry["label"]), str(entry["text"])) for entry in entries}
-    except (KeyError, TypeError, ValueError) as error:
+        answers = {float(e["onset_s"]): (str(e["label"]), str(e["text"]), e.get("recipe")) for e in entries}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: {error!r}; expected answers, each with onset_s, label and text") from None
     nearest = min(answers, key=lambda answer_s: abs(answer_s - onset_s), default=None)
     if nearest is None or abs(nearest - onset_s) > NEAR_S:
         return [f"answer      {file.name} says nothing about {onset_s:g} s"]
-    label, text = answers[nearest]
+    label, text, recipe = answers[nearest]
     lines = [f"answer      really: {label} ({text})"]
-    labels = next((found for found in known if label in found.labels), None)
+    asked = known.values() if recipe is None else [known[recipe]] if recipe in known else []
+    labels = next((found for found in asked if label in found.labels), None)
     if labels is None:
         return [*lines, "            the model was not taught this label"]
     for what, said in (

@@ -154,22 +154,28 @@ def eeg2image(feed: Feed, trials: TrialSet, seed: int) -> TaskResult:
     others = {c: [row[1:] for row in rows] for c, rows in bits.items()}
     lift = {c: [row - none for row, none in zip(others[c], others["none"], strict=True)] for c in others if c != "none"}
     names = [answers[k] for k in scored]
+    kept = [k for k, i in enumerate(indices) if trials.trials[i].answer in names]  # the others could not be right
     table = _Table(trials, indices, seed)
     table.right("top-1, generated picture", given, n_answers)
-    table.right("top-1, likeliest picture", _most_likely(others, names), len(set(names)))
-    table.right("top-1, picture made likelier", _most_likely(lift, names), len(set(names)))
+    if len(np.unique(trials.clusters[[indices[k] for k in kept]])) > 1:
+        closed = _Table(trials, [indices[k] for k in kept], seed)
+        for metric, rows in (("top-1, likeliest picture", others), ("top-1, picture made likelier", lift)):
+            best = _most_likely({c: [found[k] for k in kept] for c, found in rows.items()}, names)
+            closed.right(metric, best, len(set(names)))
+        table.rows += closed.rows
     table.bits("log2 p of the true picture", {c: np.array([row[0] for row in rows]) for c, rows in bits.items()})
     if len(scored) == len(pixels) == n_answers:
         places = [names.index(str(trials.trials[i].answer)) for i in indices]
         table.bits_among("log2 p of the true picture among the set's", others, places)
     remarks = [
         f"{len(pixels)} pictures of {n_answers} answers; the nearest in pixels is what a drawing counts as.",
-        f"Likelihoods are over {len(scored)} of them; “made likelier”: by log2 p(picture | EEG) - log2 p(picture).",
+        f"Likelihoods are over {len(scored)} of them and the {len(kept)} windows whose answer is among these; "
+        "“made likelier”: by log2 p(picture | EEG) - log2 p(picture).",
     ]
-    rows = [_sheet_row(trials, i, place, drawn, given) for place, i in enumerate(indices)]
+    sheet = [_sheet_row(trials, i, place, drawn, given) for place, i in enumerate(indices)]
     shown = balanced([trials.trials[i].answer for i in indices], SHEET_ROWS, seed, trials.recipe, "sheet")
     return TaskResult(
-        task="eeg2image", comparisons=tuple(table.rows), remarks=tuple(remarks), sheet=[rows[k] for k in shown]
+        task="eeg2image", comparisons=tuple(table.rows), remarks=tuple(remarks), sheet=[sheet[k] for k in shown]
     )
 
 

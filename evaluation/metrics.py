@@ -1,16 +1,12 @@
 """What counts as right: a label, a sentence that names a label, a picture; and how near a reconstruction is."""
 
-import string
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from neuroleon.decoding.labels import Label, LabelSet
+
 BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 75.0)}
-
-
-def normalised(text: str) -> str:
-    """`text` without case, outer punctuation and repeated spaces."""
-    return " ".join(text.casefold().split()).strip(string.punctuation + " ")
 
 
 def match_label(answer: str, label_texts: Mapping[str, str]) -> str | None:
@@ -19,31 +15,10 @@ def match_label(answer: str, label_texts: Mapping[str, str]) -> str | None:
     return next((label for label, text in label_texts.items() if text.strip().casefold() == wanted), None)
 
 
-def _words(text: str) -> list[str]:
-    """Words without case and punctuation; but a lone letter ("A") keeps its case, or the article would be a label.
-
-    For the same reason the first word of several is an article when it is one letter.
-    """
-    words = [stripped for word in text.split() if (stripped := word.strip(string.punctuation))]
-    return [word if len(word) == 1 and (i or len(words) == 1) else word.casefold() for i, word in enumerate(words)]
-
-
-def _holds(sentence: list[str], part: list[str]) -> bool:
-    return bool(part) and any(sentence[i : i + len(part)] == part for i in range(len(sentence) - len(part) + 1))
-
-
 def parse_sentence(sentence: str, wordings: Mapping[str, Sequence[str]], label_texts: Mapping[str, str]) -> str | None:
-    """The label that `sentence` names, or None where it names none or more than one.
-
-    First by equality with a wording of one label; else the one label whose text stands in the sentence as words.
-    """
-    wanted = normalised(sentence)
-    exact = {label for label, texts in wordings.items() if any(normalised(text) == wanted for text in texts)}
-    if exact:
-        return exact.pop() if len(exact) == 1 else None
-    words = _words(sentence)
-    named = [label for label, text in label_texts.items() if _holds(words, _words(text))]
-    return named[0] if len(named) == 1 else None
+    """The label that `sentence` names, by the rule of `decoding.labels.LabelSet.named`."""
+    labels = {x: Label(text=text, wordings=tuple(wordings.get(x, ()))) for x, text in label_texts.items()}
+    return LabelSet(labels=labels).named(sentence)
 
 
 def nearest_picture(picture: np.ndarray, candidates: np.ndarray) -> int:

@@ -59,7 +59,8 @@ def cut(name: str, data: Path) -> None:
     raw.export(path, overwrite=True, verbose="ERROR")
     label = recipe.labels.label(event.code)
     text = recipe.texts.wordings[0].format(label=label, phrase=recipe.labels.phrase(label or ""))
-    answers = [{"event": "stimulus", "onset_s": time, "label": label, "text": text} for time in times]
+    answer = {"event": "stimulus", "label": label, "text": text, "recipe": recipe.name}
+    answers = [{"onset_s": time, **answer} for time in times]
     path.with_name(f"{path.name}.answer.json").write_text(json.dumps({"answers": answers}, indent=1) + "\n")
     print(f"{path}: {eeg_uV.shape[0]} channels, {raw.times[-1]:.1f} s, {len(times)} windows, the answer is {label}")
 

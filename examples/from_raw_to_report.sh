@@ -13,13 +13,14 @@ data=${1:-../shared/data} out=${2:-runs/${short:+short-}default} python=${PYTHON
 sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 eegmat)
 aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300]
 weights='{cvep20: 3, ssvep_exo: 2}'
+recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
 if [ "$short" ]; then
-  sets=(cvep20 muse_flicker) aligned=[cvep20,muse_flicker] weights='{}'
+  sets=(cvep20 muse_flicker) aligned=[cvep20,muse_flicker] weights='{}' recipes='{}'
   image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_size 16 --data.validation_windows 32)
   tokens=(--variants 1) model=(--loop.steps 20 --loop.validate_every 20 --data.validation_records 8) report=(--limit 6)
 else
-  image=() eeg=() tokens=() model=() report=(--limit 300)
+  image=() eeg=() tokens=(--variants 5) model=() report=(--limit 300)
 fi
 samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%s," "${sets[@]}")
 samples="[${samples%,}]" shards="[${shards%,}]"
@@ -36,7 +37,7 @@ $python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --data.sample
 $python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
   --out "$out/tokens" "${tokens[@]}"
 $python train.py pretrain --config configs/pretrain.yaml --data.tokens "$shards" --data.samples "$samples" \
-  --data.tokenizers "$out/tokenizers" --resume auto --out "$out/model" "${model[@]}"
+  --data.tokenizers "$out/tokenizers" --data.recipes "$recipes" --resume auto --out "$out/model" "${model[@]}"
 $python evaluate.py --model "$out/model/final" --samples $(printf "$out/samples/%s " "${sets[@]}") \
   --split test "${report[@]}" --out "$out/report"
 echo "report: $out/report/report.md"

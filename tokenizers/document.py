@@ -85,7 +85,7 @@ class Document:
     __hash__ = None  # type: ignore[assignment]
 
     def without_condition(self) -> "Document":
-        """The unconditional document with the same outputs (unified_peers 5.1, CM3Leon's guidance)."""
+        """The unconditional document with the same outputs (guidance of CM3Leon, Yu et al. 2023)."""
         return Document(self.task, None, self.spans[-len(TASKS[self.task].outputs) :])
 
 
@@ -203,7 +203,7 @@ def prompt(task: str, instruction: ArrayLike, inputs: Sequence[Span], vocabulary
 
 
 def unconditional_prompt(task: str, vocabulary: Vocabulary) -> np.ndarray:
-    """`<eod> <task> <mask:0> <break> <opening mark>`: the second stream of guidance (unified_peers 5.1)."""
+    """`<eod> <task> <mask:0> <break> <opening mark>`: the second stream of guidance."""
     opening, _ = MARKS[_task(task).outputs[0]]
     return _int32(np.concatenate([*_head(_task(task), None, vocabulary), [opening]]))
 

@@ -103,7 +103,9 @@ class Trainer:
             load_checkpoint(checkpoint, module=self.module, ema=self.ema, optimizer=self.optimizer)
             self.rng = load_rng(checkpoint, self.rank)
         step = self.progress.step
-        self.saved_step = step if checkpoint else None
+        # a checkpoint of another folder is not here yet, should the run end without a step
+        is_here = checkpoint is not None and checkpoint.resolve().parent == self.folder.resolve()
+        self.saved_step = step if is_here else None
         self.sigterm = False  # what this rank has seen; the two below are agreed by all ranks
         self.signalled = self.out_of_time = False
         self.log = RunLog(out if self.rank == 0 else None, settings, step=step, steps=config.loop.steps)

@@ -43,6 +43,7 @@ def bci2_p300_recordings(root: Path, options: dict[str, Any]) -> Iterator[Record
     The signal is in converter units whose size the data set does not give: a recipe says `unit_unknown: true`.
     """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if unknown := options.keys() - {"files"}:
         raise ConfigError(f"reader bci2_p300: unknown options {sorted(unknown)}; expected only files")
@@ -54,7 +55,7 @@ def bci2_p300_recordings(root: Path, options: dict[str, Any]) -> Iterator[Record
     for path in paths:
         try:
             fields = loadmat(path, variable_names=[*needed, "StimulusType"])
-        except (ValueError, OSError, NotImplementedError, TypeError) as error:
+        except (ValueError, OSError, NotImplementedError, TypeError, IndexError, MatReadError) as error:
             raise DataError(f"{path}: not a readable .mat file ({error}); fetch it again") from None
         if missing := [name for name in needed if name not in fields]:
             raise DataError(f"{path}: no {', '.join(missing)}; is this a file of data set IIb?")

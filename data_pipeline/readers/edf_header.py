@@ -1,6 +1,7 @@
 """The header of EDF and BDF files (Kemp et al. 1992), checked against the file: mne reads damaged ones as if whole."""
 
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 
 from neuroleon.common.errors import DataError
@@ -17,9 +18,12 @@ class EdfHeader:
 
 def _number(field: bytes, what: str, path: Path) -> float:
     try:
-        return float(field)
+        number = float(field)
     except ValueError:
-        raise DataError(f"{path}: {what} in the header is not a number; the file is damaged, fetch it again") from None
+        number = nan
+    if not isfinite(number):
+        raise DataError(f"{path}: {what} in the header is not a number; the file is damaged, fetch it again")
+    return number
 
 
 def _check_size(path: Path, expected: int) -> None:

@@ -142,10 +142,8 @@ def _events(raw: "mne.io.BaseRaw", suffix: str, left_out: dict[str, str]) -> tup
         codes = raw.get_data([i])[0]
         if types[i] != "stim" and suffix in {".edf", ".bdf", ".gdf"}:
             codes = codes / raw._raw_extras[0]["units"][i]
-        if suffix == ".bdf":
-            codes = (codes.astype(np.int64) & 0xFFFF).astype(
-                float
-            )  # the bits above are BioSemi's battery and CMS state
+        if suffix == ".bdf":  # the bits above are BioSemi's battery and CMS state
+            codes = (codes.astype(np.int64) & 0xFFFF).astype(float)
         found = _stim_events(codes, sfreq, name)
         left_out[name] = "stim, no whole numbers: its events are unknown" if found is None else "stim, read as events"
         events += found or []
@@ -199,6 +197,23 @@ def read_recording(path: Path | str, *, unit: str | None = None) -> Recording:
     )
 
 
+def matching_files(root: Path, options: dict[str, Any]) -> list[tuple[Path, re.Match[str]]]:
+    """What lies below `root` and fits the glob `files` and, searched in its relative path, the regular expression
+    `pattern` of the options; sorted. Links to files that are not here are among them.
+
+    Raises:
+        ConfigError: one of the two is not well formed.
+    """
+    files, pattern = options.get("files", "*"), options.get("pattern", "")
+    try:
+        search = re.compile(pattern).search
+        paths = sorted(path for path in root.glob(files) if not path.is_dir())
+    except (re.error, ValueError, NotImplementedError) as error:
+        raise ConfigError(f"reader options files {files!r} and pattern {pattern!r}: {error}; mend the recipe") from None
+    found = [(path, search(path.relative_to(root).as_posix())) for path in paths]
+    return [(path, match) for path, match in found if match]
+
+
 def mne_recordings(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     """Every file below `root` that matches the glob `files` and the regular expression `pattern`, in sorted order.
 
@@ -207,15 +222,11 @@ def mne_recordings(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     """
     if unknown := options.keys() - _OPTIONS:
         raise ConfigError(f"reader mne: unknown options {sorted(unknown)}; expected {sorted(_OPTIONS)}")
-    pattern = re.compile(options.get("pattern", ""))
-    matches = [(p, pattern.search(p.relative_to(root).as_posix())) for p in sorted(root.glob(options["files"]))]
-    found = [(path, match.groupdict()) for path, match in matches if match]
+    found = matching_files(root, options)
     if not found:
-        raise DataError(
-            f"{root}: no file matches {options['files']!r} and {pattern.pattern!r} ({len(matches)} match the first); "
-            "check the folder and the recipe"
-        )
-    for path, words in found:
+        raise DataError(f"{root}: no file matches the options {options}; check the folder and the recipe")
+    for path, match in found:
+        words = match.groupdict()
         recording = read_recording(path, unit=options.get("unit"))
         events = recording.events
         if label := words.get("label"):

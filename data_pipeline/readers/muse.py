@@ -9,6 +9,7 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.columns import eeg_columns
+from neuroleon.data_pipeline.readers.npz_trials import read_arrays
 from neuroleon.data_pipeline.records import Event, Recording
 
 SFREQ = 256.0
@@ -44,19 +45,18 @@ def muse_recordings(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     for row in _rows(root / "events.csv"):
         events.setdefault(int(row["rec"]), []).append(_event(row))
     columns = eeg_columns(CHANNELS, str(path))
-    with np.load(path, allow_pickle=False) as arrays:
-        for key in arrays.files:
-            number = int(key.removeprefix("r"))
-            if number not in about:
-                raise DataError(f"{path}: recording {key} is not in recordings.csv; fetch both files again")
-            yield Recording(
-                eeg_uV=(arrays[key].T * UV_PER_UNIT).astype(np.float32),
-                ch_names=columns.ch_names,
-                positions=columns.positions,
-                sfreq=SFREQ,
-                events=tuple(events.get(number, ())),
-                name=key,
-                subject=about[number]["subject"],
-                group=about[number]["session"],
-                name_map=columns.name_map,
-            )
+    for key, counts in read_arrays(path).items():
+        number = int(key.removeprefix("r"))
+        if number not in about:
+            raise DataError(f"{path}: recording {key} is not in recordings.csv; fetch both files again")
+        yield Recording(
+            eeg_uV=(counts.T * UV_PER_UNIT).astype(np.float32),
+            ch_names=columns.ch_names,
+            positions=columns.positions,
+            sfreq=SFREQ,
+            events=tuple(events.get(number, ())),
+            name=key,
+            subject=about[number]["subject"],
+            group=about[number]["session"],
+            name_map=columns.name_map,
+        )

@@ -1,5 +1,6 @@
 """Trials in one .npz file: an array (trial, channel, sample) beside labels, subjects and groups."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,24 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Every array of an .npz file.
+
+    Raises:
+        DataError: absent, damaged, or with Python objects inside.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable .npz file ({error}); fetch it again") from None
+
+
 class _Trials:
     """The arrays of the file, under the names that the options give."""
 
     def __init__(self, path: Path, options: dict[str, Any]) -> None:
-        self.path, self.options = path, options
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                self.arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: not a readable .npz file ({error}); fetch it again") from None
+        self.path, self.options, self.arrays = path, options, read_arrays(path)
 
     def array(self, option: str) -> np.ndarray:
         """The array that an option names; a number stands for itself."""
@@ -66,6 +75,8 @@ def npz_trials(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
         raise ConfigError(
             f"reader npz_trials: unknown options {sorted(unknown)}; expected {sorted(_DEFAULTS)} and file"
         )
+    if "file" not in options:
+        raise ConfigError("reader npz_trials: option file is missing; expected the name of an .npz file")
     trials = _Trials(root / options["file"], _DEFAULTS | options)
     data, labels = trials.array("data"), trials.array("label")
     subjects, groups = trials.array("subject").astype(str), trials.array("group").astype(str)
@@ -81,6 +92,11 @@ def npz_trials(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     columns = eeg_columns(names, str(trials.path))
     extra = {name: trials.extra(name) for name in trials.options["extra"]}
     n_times = data.shape[2]
+    if not 0 <= before_s < n_times / sfreq:
+        raise ConfigError(
+            f"{trials.path}: trials of {n_times / sfreq:g} s with trial_onset_s {-before_s:g}; expected 0 or less, and "
+            "the event inside its trial"
+        )
     for subject, group in dict.fromkeys(zip(subjects.tolist(), groups.tolist(), strict=True)):
         chosen = np.flatnonzero((subjects == subject) & (groups == group))
         joined = np.concatenate(data[chosen][:, list(columns.index)].astype(np.float32), axis=1) * np.float32(scale_uV)

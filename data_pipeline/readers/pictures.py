@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.common.pictures import centre_square, decode_picture
+from neuroleon.common.pictures import decode_picture, enlargeable_square
 from neuroleon.data_pipeline.members import MAX_MEMBER_BYTES
 
 SIZE = 64
@@ -49,7 +49,7 @@ class PictureTar:
         self.path = folder / options["archive"]
         pattern = options.get("pattern", "*")
         with self._open() as tar:
-            members = [m for m in tar if m.isreg() and fnmatchcase(m.name, pattern)]
+            members = [m for m in self._members(tar) if m.isreg() and fnmatchcase(m.name, pattern)]
             self._captions = _captions(tar, options["captions"], self.path) if "captions" in options else {}
         self._classes = _classes(folder / options["classes"]) if "classes" in options else {}
         self.groups = {PurePosixPath(m.name).name: self._group(m.name) for m in members}
@@ -64,6 +64,20 @@ class PictureTar:
             raise DataError(f"{self.path}: no such file") from None
         except tarfile.TarError as error:
             raise DataError(f"{self.path}: not an uncompressed tar ({error})") from None
+
+    def _members(self, tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+        """All members; tarfile takes an archive that was cut between two of them for a shorter one."""
+        try:
+            members = tar.getmembers()
+        except tarfile.TarError as error:
+            raise DataError(f"{self.path}: the archive is damaged ({error}); fetch it again") from None
+        with self.path.open("rb") as file:
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise DataError(
+                    f"{self.path}: the archive is cut short or damaged at byte {tar.offset}; fetch it again"
+                )
+        return members
 
     def _group(self, member: str) -> str:
         if not self._classes:
@@ -91,16 +105,9 @@ class PictureTar:
             raise DataError(f"{where}: {member.size} bytes; expected at most {MAX_MEMBER_BYTES}")
         file = tar.extractfile(member)
         assert file is not None, "only regular members are read"
-        pixels = _square(decode_picture(file.read(), where), where)
+        pixels = enlargeable_square(decode_picture(file.read(), where), SIZE, where)
         captions = self._captions.get(name, ())
         return Picture(name=name, group=self.groups[name], pixels=pixels, captions=tuple(captions))
-
-
-def _square(pixels: np.ndarray, where: str) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    if 2 * min(height, width) < SIZE:
-        raise DataError(f"{where}: {width} x {height} pixels; expected at least {SIZE // 2} a side")
-    return centre_square(pixels, SIZE)
 
 
 def _lines(text: str, path: str) -> Iterator[tuple[str, str]]:

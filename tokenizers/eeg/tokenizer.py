@@ -11,9 +11,8 @@ from typing import Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
+from neuroleon.common.checkpoint import load_weights, save_tensors
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import atomic_folder, read_json, sha256_json, verify_folder, write_json
 from neuroleon.common.window import Window
@@ -112,8 +111,9 @@ class EEGTokenizer:
         """Tokens -> windows at the electrodes `positions` (n_chans, 3), in microvolts at the middle of the scale bin.
 
         Raises:
-            DataError: ids that are not whole steps, or not in their slot's range.
+            DataError: ids that are not whole steps, or not in their slot's range; or an unknown position.
         """
+        _check_positions(positions, ch_names)
         windows = []
         place = torch.from_numpy(np.asarray(positions, dtype=np.float32))[None]
         for tokens in batch:
@@ -144,25 +144,16 @@ class EEGTokenizer:
                 f"window: {n_times} samples; the EEG tokenizer takes whole steps of {self.step_samples} samples "
                 f"({self.step_s} s); cut {n_times // self.step_samples * self.step_samples} of them"
             )
-        if not n_chans or window.positions.shape != (n_chans, 3):
-            raise DataError(
-                f"window: {n_chans} channels with positions {window.positions.shape}, expected ({n_chans}, 3)"
-            )
-        if not np.isfinite(window.positions).all():
-            unknown = [
-                name
-                for name, place in zip(window.ch_names, window.positions, strict=True)
-                if not np.isfinite(place).all()
-            ]
-            raise DataError(f"window: no known position for {', '.join(unknown)}; leave these channels out")
-        if not (np.isfinite(window.eeg_uV).all() and window.scale_uV > 0):
+        if n_chans != len(window.ch_names):
+            raise DataError(f"window: {n_chans} channels and {len(window.ch_names)} names; expected one for each")
+        _check_positions(window.positions, window.ch_names)
+        if not (np.isfinite(window.eeg_uV).all() and 0 < window.scale_uV < np.inf):
             raise DataError("window: holds NaN or infinite values, or a scale that is not positive; reject it")
 
     def write(self, folder: Path) -> None:
         """Write settings and weights into an existing folder, without a manifest."""
         write_json(folder / "config.json", {"format": FORMAT, "network": asdict(self.config)})
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors")
+        save_tensors(folder / "model.safetensors", self.network.state_dict())
 
     def save(self, folder: Path) -> None:
         """Write the folder, all or nothing."""
@@ -178,18 +169,24 @@ class EEGTokenizer:
         """
         verify_folder(folder)
         stored = read_json(folder / "config.json")
-        if stored.get("format") != FORMAT:
-            raise CheckpointError(f"{folder}/config.json: format is {stored.get('format')!r}, expected {FORMAT!r}")
+        if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+            raise CheckpointError(f"{folder}/config.json: format is not {FORMAT!r}; copy the folder again")
         try:
-            settings = {key: tuple(v) if isinstance(v, list) else v for key, v in stored["network"].items()}
-            config = EEGTokenizerConfig(**settings)
+            config = EEGTokenizerConfig(**stored["network"])
             network = EEGNetwork(config)
-            network.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
-        except (KeyError, TypeError, ConfigError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{folder}: settings and weights do not fit: {error}; copy the folder again"
-            ) from None
+        except (KeyError, TypeError, ConfigError, RuntimeError) as error:
+            raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
+        load_weights(network, folder / "model.safetensors")
         return cls(config, network)
+
+
+def _check_positions(positions: np.ndarray, ch_names: tuple[str, ...]) -> None:
+    if not ch_names or positions.shape != (len(ch_names), 3):
+        raise DataError(
+            f"EEG: {len(ch_names)} channels with positions {positions.shape}; expected one or more, (channels, 3)"
+        )
+    if unknown := [name for name, place in zip(ch_names, positions, strict=True) if not np.isfinite(place).all()]:
+        raise DataError(f"EEG: no known position for {', '.join(unknown)}; leave these channels out")
 
 
 def _same_shape(batch: list[Window]) -> list[list[int]]:

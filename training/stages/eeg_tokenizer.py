@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuroleon.common.errors import ConfigError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_json
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.augment import AMPLITUDE, DROPPED_SHARE, MIN_CHANNELS_TO_DROP, NOISE, SHIFT_SAMPLES
@@ -132,6 +132,8 @@ class EEGTokenizerStage:
         for name in config.data.aligned:
             if len(self.train[name].labels) < 2:
                 raise ConfigError(f"data.aligned: {name} has no two labels; take it out")
+        if not any(self.validation[name].trials for name in self.train):
+            raise DataError(f"data.samples: {sorted(self.train)} have no validation windows; add a set that has some")
 
     @property
     def fingerprint(self) -> str:
@@ -155,7 +157,10 @@ class EEGTokenizerStage:
         return self._collate(names[set_index], chosen) | {"noise_seed": torch.tensor(int(rng.integers(2**31)))}
 
     def _collate(self, name: str, trials: Sequence[_Trial]) -> dict[str, Tensor]:
-        """Stack windows of one set; a channel that a recording lacks is marked absent, never filled."""
+        """Stack windows of one set; a channel that a recording lacks is marked absent, never filled.
+
+        A window without a label, or with one that training does not have, has label -1; without a stimulus, NaN.
+        """
         n_chans = max(len(trial.ch_names) for trial in trials)
         n_times = min(trial.eeg.shape[1] for trial in trials)
         eeg = np.zeros((len(trials), n_chans, n_times), np.float32)
@@ -167,10 +172,10 @@ class EEGTokenizerStage:
             positions[row, :count], known[row, :count] = trial.positions, True
         labels = self.train[name].labels if name in self.config.data.aligned else []
         label = [labels.index(trial.label) if trial.label in labels else -1 for trial in trials]
-        tracks = [trial.stimulus for trial in trials if trial.stimulus is not None]
-        stimulus = (
-            np.stack([track[:n_times] for track in tracks]) if labels and tracks else np.zeros((0, 0), np.float32)
-        )
+        stimulus = np.full((len(trials), n_times), np.nan, np.float32)
+        for row, trial in enumerate(trials):
+            if labels and trial.stimulus is not None:
+                stimulus[row] = trial.stimulus[:n_times]
         return {
             "eeg": torch.from_numpy(eeg).clamp(-CLIP, CLIP),
             "positions": torch.from_numpy(positions),
@@ -187,7 +192,8 @@ class EEGTokenizerStage:
     def _losses(
         self, module: nn.Module, batch: dict[str, Tensor], target: Tensor, spoiled: Tensor, present: Tensor
     ) -> dict[str, Tensor]:
-        network, weights = module.network, self.config.losses
+        module, weights = _checked(module), self.config.losses
+        network = module.network
         latents = network.encoder(spoiled, batch["positions"], present)
         quantized, _, commitment = network.quantizer(latents)
         predicted = network.decoder(quantized, batch["positions"])
@@ -195,17 +201,17 @@ class EEGTokenizerStage:
         total = sum(getattr(weights, name) * value for name, value in parts.items())
         name = sorted(self.train)[int(batch["set"])]
         parts |= {key: target.new_tensor(math.nan) for key in ("label", "accuracy", "stimulus")}
-        if len(batch["stimulus"]):
+        seen = batch["stimulus"].isfinite()
+        if seen.any():
             track = module.stimulus(quantized).flatten(1).float()
-            parts["stimulus"] = functional.binary_cross_entropy_with_logits(track, batch["stimulus"])
+            parts["stimulus"] = functional.binary_cross_entropy_with_logits(track[seen], batch["stimulus"][seen])
             total = total + weights.stimulus * parts["stimulus"]
-        if name in module.heads:
-            logits = module.heads[name](quantized.mean(dim=1)).float()
+        labelled = batch["label"] >= 0
+        if labelled.any():
+            logits, wanted = module.heads[name](quantized.mean(dim=1))[labelled].float(), batch["label"][labelled]
             smoothing = weights.label_smoothing if module.training else 0.0
-            parts["label"] = functional.cross_entropy(
-                logits, batch["label"], label_smoothing=smoothing, ignore_index=-1
-            )
-            parts["accuracy"] = (logits.argmax(1) == batch["label"]).float().mean()
+            parts["label"] = functional.cross_entropy(logits, wanted, label_smoothing=smoothing)
+            parts["accuracy"] = (logits.argmax(1) == wanted).float().mean()
             total = total + weights.label * parts["label"]
         return {"loss": total, **parts}
 
@@ -224,30 +230,40 @@ class EEGTokenizerStage:
         for name in self.train:
             rows = []
             for batch in self._validation_batches(name):
-                batch = {key: value.to(next(module.parameters()).device) for key, value in batch.items()}
+                batch = _moved(batch, module)
                 parts = self._losses(module, batch, batch["eeg"], batch["eeg"], batch["known"])
                 rows.append({key: float(value) for key, value in parts.items()})
             for key in ("loss", "wave", "label", "accuracy") if rows else ():
-                values = [row[key] for row in rows if not math.isnan(row[key])]
-                if values:
+                optional = key in ("label", "accuracy")  # a batch may have none; a loss that is NaN must show
+                if values := [row[key] for row in rows if not (optional and math.isnan(row[key]))]:
                     numbers[f"{name}/{key}"] = float(np.mean(values))
         numbers["score"] = float(np.mean([value for key, value in numbers.items() if key.endswith("/loss")]))
         return numbers
 
     def examples(self, module: nn.Module) -> Examples:
-        pictures = {}
+        network, pictures = _checked(module).network, {}
         for name in list(self.train)[:4]:
             for batch in self._validation_batches(name)[:1]:
-                batch = {key: value[:1] if value.ndim else value for key, value in batch.items()}
-                network = module.network
+                batch = _moved({key: value[:1] for key, value in batch.items() if value.ndim}, module)
                 quantized, _, _ = network.quantizer(network.encoder(batch["eeg"], batch["positions"], batch["known"]))
                 predicted = network.decoder(quantized, batch["positions"])
                 names = self.validation[name].trials[0].ch_names
-                pictures[name] = _waveforms(batch["eeg"][0].numpy(), predicted[0].numpy(), names)
+                pictures[name] = _waveforms(batch["eeg"][0].cpu().numpy(), predicted[0].cpu().numpy(), names)
         return Examples(pictures=pictures)
 
     def export(self, module: nn.Module, folder: Path) -> None:
-        EEGTokenizer(self.config.network, module.network).write(folder)
+        EEGTokenizer(self.config.network, _checked(module).network).write(folder)
+
+
+def _checked(module: nn.Module) -> EEGTokenizerTraining:
+    assert isinstance(module, EEGTokenizerTraining), f"expected the module of build(), found {type(module).__name__}"
+    return module
+
+
+def _moved(batch: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """The batch on the module's device."""
+    device = next(module.parameters()).device
+    return {key: value.to(device) for key, value in batch.items()}
 
 
 def _spoil(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -79,7 +79,7 @@ def test_bad_files_are_named(tmp_path: Path, kind: str) -> None:
 def test_a_picture_too_small_to_enlarge_is_refused(tmp_path: Path) -> None:
     stripes().save(tmp_path / "small.png")
     load_picture(tmp_path / "small.png", 60)
-    with pytest.raises(DataError, match="90 x 30"):
+    with pytest.raises(DataError, match="90 x 30 pixels, expected at least 32 a side"):
         load_picture(tmp_path / "small.png", 64)
 
 

@@ -8,6 +8,7 @@ import mne
 import numpy as np
 import pytest
 from edfio import Edf, EdfAnnotation, EdfSignal, Patient
+from scipy.io import savemat
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.plausibility import check_recording
@@ -112,6 +113,7 @@ def damage(path: Path, edit: str) -> None:
             "flat range": content.replace(b"100     ", b"-100    "),
             "no number": content.replace(records, b"many    ", 1),
             "9999 signals": content[:252] + b"9999" + content[256:],
+            "not a number": content.replace(records, b"nan     ", 1),
             "copied as text": content.replace(b"\n", b"\r\n"),
         }[edit]
     )
@@ -130,6 +132,7 @@ DAMAGES = {
     "flat range": "minimum and maximum",
     "no number": "is not a number",
     "9999 signals": "not whole",
+    "not a number": "is not a number",
     "copied as text": "binary mode",
 }
 
@@ -290,9 +293,39 @@ def test_trials_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
         list(READERS["npz_trials"](tmp_path, options | {"label": "zz"}))
     with pytest.raises(ConfigError, match="labels"):
         list(READERS["npz_trials"](tmp_path, options | {"labels": "zz"}))
+    with pytest.raises(ConfigError, match="option file is missing"):
+        list(READERS["npz_trials"](tmp_path, {}))
+    write_trials(tmp_path / "t.npz")
+    for onset_s in (0.125, -0.25):  # a trial lasts 0.25 s
+        with pytest.raises(ConfigError, match="the event inside its trial"):
+            list(READERS["npz_trials"](tmp_path, options | {"trial_onset_s": onset_s}))
     np.savez(tmp_path / "t.npz", x=np.array([{}], dtype=object))  # a pickle inside
     with pytest.raises(DataError, match="not a readable"):
         list(READERS["npz_trials"](tmp_path, options))
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped"])
+def test_damaged_arrays_are_refused_by_name(tmp_path: Path, damage: str) -> None:
+    np.savez(tmp_path / "t.npz", x=np.zeros(1000))
+    whole = (tmp_path / "t.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[4000] ^= 1
+    damaged = {"empty": b"", "text": b"hello", "cut": whole[:4000], "flipped": bytes(flipped)}[damage]
+    (tmp_path / "t.npz").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"t\.npz: not a readable"):
+        list(READERS["npz_trials"](tmp_path, {"file": "t.npz"}))
+    for table, columns in (("recordings", "rec,subject,session"), ("events", "rec,sample,code,label,orientation")):
+        (tmp_path / f"{table}.csv").write_text(columns + "\n")
+    with pytest.raises(DataError, match=r"t\.npz: not a readable"):
+        list(READERS["muse"](tmp_path, {"task": "t"}))
+
+
+@pytest.mark.parametrize("size", [0, 50, 200])
+def test_a_cut_mat_file_is_refused_by_name(tmp_path: Path, size: int) -> None:
+    savemat(tmp_path / "a.mat", {"signal": np.zeros((100, 64))}, do_compression=True)
+    (tmp_path / "a.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:size])
+    with pytest.raises(DataError, match=r"a\.mat: not a readable"):
+        list(READERS["bci2_p300"](tmp_path, {}))
 
 
 @needs_data

@@ -2,11 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.data_pipeline.recipe import MAX_BYTES, LabelSpec, list_recipes, load_recipe, template_fields
+from neuroleon.data_pipeline.recipe import (
+    MAX_BYTES,
+    LabelSpec,
+    StimulusSpec,
+    list_recipes,
+    load_recipe,
+    template_fields,
+)
 
 GOOD = {
     "name": "mine",
@@ -67,6 +75,7 @@ def test_ours_are_all_here() -> None:
         ({"windows": [{"duration_s": "2"}]}, r"windows\[0\].duration_s is '2'; expected a number"),
         ({"windows": [{"duration_s": 2.0, "repeats": True}]}, "repeats is True; expected a whole number"),
         ({"windows": [{"duration": 2.0}]}, r"unknown key windows\[0\].duration; did you mean 'duration_s'"),
+        ({"windows": [{"duration_s": float("inf")}]}, r"windows\[0\].duration_s is inf; expected a number"),
         ({"windows": [{"duration_s": 0.3}]}, "not a multiple of 0.125"),
         ({"windows": {"duration_s": 2.0}}, "windows is .*; expected a list"),
         ({"labels": {"of": "events"}}, "labels.of is 'events'; expected one of event, recording"),
@@ -78,6 +87,12 @@ def test_ours_are_all_here() -> None:
         ({"texts": {"wordings": ["{0.__class__}"]}}, "no plain name"),
         ({"texts": {"wordings": ["{label"]}}, "write {label} for a field"),
         ({"preprocess": {"low_hz": 90.0}}, "low_hz"),
+        ({"stimulus": {"info": "codes"}}, "key stimulus.sfreq is missing"),
+        ({"stimulus": {"info": "codes", "sfreq": 0}}, "stimulus.sfreq is 0; expected the track's rate"),
+        (
+            {"stimulus": {"info": "codes", "sfreq": 60}, "windows": [{"duration_s": 1.0, "tmin_s": -0.5}]},
+            "no window may have a tmin_s below 0",
+        ),
     ],
 )
 def test_a_wrong_recipe_names_file_and_key(tmp_path: Path, changes: dict, message: str) -> None:
@@ -101,6 +116,15 @@ def test_a_hostile_file_is_refused(tmp_path: Path, content: str, message: str) -
     path.write_text(content)
     with pytest.raises(ConfigError, match=message):
         load_recipe(path)
+
+
+def test_a_stimulus_track_starts_at_its_event_and_repeats() -> None:
+    spec = StimulusSpec(info="codes", sfreq=60.0)
+    track = [0.0, 1.0, 0.25]
+    assert spec.at(track, np.arange(6) / 60) == track + track
+    assert spec.at(track, np.arange(6) / 120) == [0.0, 0.0, 1.0, 1.0, 0.25, 0.25]
+    assert spec.at(track, 1.0 + np.array([0, 1, 2]) / 60) == track  # 20 cycles later
+    assert spec.at(track, np.array([1 / 60])) == [1.0]
 
 
 def test_an_unknown_name_gets_a_suggestion(tmp_path: Path) -> None:

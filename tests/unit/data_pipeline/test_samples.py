@@ -16,7 +16,9 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_file
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing
+from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe, load_recipe
+from neuroleon.data_pipeline.recording_samples import RecordingSamples
 from neuroleon.data_pipeline.samples import Report, prepare_samples
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.sources import survey
@@ -159,6 +161,21 @@ def test_a_changed_recording_or_recipe_is_prepared_again(own: Path) -> None:
     assert ShardReader(own / "out" / "own", "train").fingerprint != changed
 
 
+def test_a_recording_that_is_gone_takes_its_shard_and_its_line_in_the_manifest_along(own: Path) -> None:
+    prepare(own)
+    (own / "eeg" / "carla_1.edf").unlink()
+    report = prepare(own)
+    assert (report.tasks, report.skipped_tasks) == (2, 2)
+    assert len(ShardReader(own / "out" / "own", "test")) == 0
+    assert len(ShardReader(own / "out" / "own", "train")) == 16
+
+
+def test_pictures_of_an_earlier_recipe_go(own: Path) -> None:
+    prepare(own)
+    prepare(own, labels={"map": {"look left": "left"}})
+    assert [path.name for path in (own / "out" / "own" / "pictures").iterdir()] == ["left.png"]
+
+
 def test_shards_that_are_no_longer_part_of_the_set_go(own: Path) -> None:
     prepare(own)
     split = {"by": "subject", "train": ["*"], "exclude": ["carla/*"]}
@@ -182,6 +199,47 @@ def test_a_damaged_recording_is_reported_and_the_rest_goes_on(own: Path) -> None
     assert json.loads((own / "out" / "own" / "manifest.json").read_text())["recordings_not_read"] == 1
 
 
+def test_what_was_decided_about_a_recording_is_in_the_report(own: Path) -> None:
+    path = own / "eeg" / "ben_1.edf"
+    edf = edfio.read_edf(path)
+    hum = 30 * np.sin(2 * np.pi * 50 * np.arange(5120) / 256)
+    signals = [
+        edfio.EdfSignal((signal.data + hum) * (1 if i else 40), 256.0, label=signal.label, physical_dimension="uV")
+        for i, signal in enumerate(edf.signals)
+    ]
+    edfio.Edf(signals, annotations=edf.annotations).write(path)
+    assert prepare(own).notes == {
+        "power line removed at 50 Hz": 1,
+        "channel masked: its power is far from the other channels'": 1,
+    }
+    flat = [
+        edfio.EdfSignal(signal.data * (i > 2), 256.0, label=signal.label, physical_dimension="uV")
+        for i, signal in enumerate(edf.signals)
+    ]
+    edfio.Edf(flat, annotations=edf.annotations).write(path)
+    assert prepare(own).notes == {
+        "kept Fz, Cz, Pz, which look bad: without them less than half of the channels would be left": 1
+    }
+
+
+def test_a_link_whose_file_is_not_here_is_reported(own: Path) -> None:
+    (own / "eeg" / "anna_3.edf").symlink_to(own / "annex")
+    report = prepare(own)
+    assert [failure.name for failure in report.failures] == ["anna_3.edf"]
+    assert report.samples["train"] == 16
+
+
+def test_the_data_beside_a_header_file_count_as_the_recording(tmp_path: Path) -> None:
+    for name in ("a.vhdr", "a.eeg", "a.vmrk", "b.set", "b.fdt", "c.edf", "c.eeg"):
+        (tmp_path / name).touch()
+    path = tmp_path / "own.yaml"
+    source = {"reader": "mne", "options": {"files": "[abc].[vse][hed][dtf]*"}}
+    path.write_text(yaml.safe_dump({**RECIPE, "source": source}))
+    located, _ = survey(load_recipe(path), tmp_path)
+    found = [[path.name for path in one.files] for one in located]
+    assert found == [["a.vhdr", "a.eeg", "a.vmrk"], ["b.set", "b.fdt"], ["c.edf"]]
+
+
 def test_nothing_readable_is_an_error(own: Path) -> None:
     for path in (own / "eeg").iterdir():
         path.write_bytes(b"")
@@ -195,6 +253,13 @@ def test_wrong_places_are_named(own: Path) -> None:
         prepare_samples(load_recipe(own / "own.yaml"), own / "nowhere", own / "out")
     with pytest.raises(DataError, match="no file fits"):
         prepare(own, source={"reader": "mne", "folder": "eeg", "options": {"files": "*.bdf"}})
+    with pytest.raises(ConfigError, match="'edf'; expected one of mne, npz_trials"):
+        prepare(own, source={"reader": "edf", "folder": "eeg"})
+    for options in ({"files": "*.edf", "pattern": "("}, {"files": ""}, {"files": "/*.edf"}):
+        with pytest.raises(ConfigError, match="mend the recipe"):
+            prepare(own, source={"reader": "mne", "folder": "eeg", "options": options})
+    with pytest.raises(ConfigError, match=r"stimulus\.info asks for codes; the event has nothing"):
+        prepare(own, stimulus={"info": "codes", "sfreq": 60})
     with pytest.raises(ConfigError, match=r"'ben_1' .*falls into no split"):
         prepare(own, split={"by": "subject", "train": ["anna"], "test": ["carla"]})
     with pytest.raises(ConfigError, match="asks for colour; the event has label, phrase"):
@@ -246,6 +311,18 @@ def test_pictures_with_captions_become_samples_without_eeg(tmp_path: Path) -> No
     assert record["json"]["image_key"] == record["__key__"]
 
 
+def test_an_archive_that_was_cut_is_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "photos")
+    archive = tmp_path / "photos" / "photos.tar"
+    with tarfile.open(archive) as tar:
+        middle = tar.getmembers()[5]
+    content = archive.read_bytes()
+    for size in (middle.offset, middle.offset + 100, middle.offset_data + 100):
+        archive.write_bytes(content[:size])
+        with pytest.raises(DataError, match=r"photos\.tar: the archive is .*damaged"):
+            PictureTar(tmp_path / "photos", {"archive": "photos.tar", "pattern": "images/*"})
+
+
 @pytest.fixture
 def cats() -> Recipe:
     if not DATA.is_dir():
@@ -288,3 +365,28 @@ def test_a_real_set_end_to_end(tmp_path: Path) -> None:
     for record in ShardReader(tmp_path / "ssvep40", "test"):
         np.testing.assert_array_equal(record["png"], draw("glyph", text=record["json"]["label"]))
         assert record["npy"].shape == (9, 800)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
+def test_the_real_flashes_of_a_key_go_with_each_of_its_windows(tmp_path: Path) -> None:
+    """240 Hz is 6 to 5: sample i of a window, 200 Hz, falls on flash i * 6 // 5 of the cycle of 2.1 s."""
+    recipe = load_recipe("cvep20")
+    folder = DATA / recipe.source.folder
+    located, _ = survey(recipe, folder)
+    records = list(RecordingSamples(recipe, folder, "train", tmp_path).records(located[:1]))
+    with np.load(folder / "cvep20.npz") as file:
+        of_this = (file["subject"].astype(str) == located[0].source.subject) & (
+            file["group"].astype(str) == located[0].source.group
+        )
+        codes = {str(label).strip(): file["codes"][key] for label, key in zip(file["label"], file["y"], strict=True)}
+        shown = [str(label).strip() for label in file["label"][of_this] for _ in range(5)]
+    assert [record["json"]["label"] for record in records] == shown  # five cycles of each trial, none left out
+    assert len(set(shown)) == 20
+    flash = np.arange(400) * 6 // 5
+    for record in records:
+        code = codes[record["json"]["label"]]
+        assert record["json"]["stimulus"] == code[flash].tolist()
+        for shift in (-1, 1):  # a phase that is wrong by one flash, 4 ms, is another track
+            assert record["json"]["stimulus"] != np.roll(code, shift)[flash].tolist()
+    tracks = {tuple(record["json"]["stimulus"]) for record in records}
+    assert len(tracks) == 20

@@ -147,6 +147,16 @@ def test_scores_are_the_summed_log_probabilities(model: Neuroleon, engine: Engin
     np.testing.assert_allclose(many, expected * 20, atol=1e-5)
 
 
+def test_a_prompt_is_read_once_for_all_its_continuations(model: Neuroleon, engine: Engine) -> None:
+    start, read = RAGGED[0].ids, []
+    hook = model.embed.register_forward_pre_hook(lambda _, given: read.append(tuple(given[0].shape)))
+    try:
+        engine.score(start, [np.arange(256, 261)] * 40)
+    finally:
+        hook.remove()
+    assert read == [(1, len(start)), (32, 4), (8, 4)], "the last id of a continuation predicts nothing that is asked"
+
+
 def test_the_probabilities_of_all_single_ids_sum_to_one(engine: Engine) -> None:
     scores = engine.score(RAGGED[0].ids, [np.array([i]) for i in range(VOCABULARY.size)])
     assert np.exp(scores).sum() == pytest.approx(1, abs=1e-6)

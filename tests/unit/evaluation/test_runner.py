@@ -167,6 +167,20 @@ def test_oracle_has_its_known_accuracies_and_bits(sound: Path) -> None:
         assert c.verdict == "above shuffled" and c.gain.low > 0 and c.p < 0.01
 
 
+def test_likeliest_pictures_are_judged_where_the_true_one_is_scored(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With half of the pictures scored, the oracle would else be right half of the time, which is chance."""
+    monkeypatch.setattr("neuroleon.evaluation.answers.SCORED_PICTURES", 2)
+    result = run(sound, Oracle(0.97), tasks=("eeg2image",))
+    found = rows(result)
+    for metric in ("top-1, likeliest picture", "top-1, picture made likelier"):
+        assert (found[metric].conditions["real"].mean, found[metric].chance) == (1.0, 0.5)
+        assert found[metric].n_windows == 16
+    assert found["top-1, generated picture"].n_windows == 32
+    assert any("the 16 windows whose answer is among these" in remark for remark in result.tasks[0].remarks)
+
+
 def test_a_model_that_ignores_the_eeg_is_at_chance(sound: Path) -> None:
     found = rows(run(sound, Guesser(0.97)))
     assert len(found) == 11 and {c.verdict for c in found.values()} == {"at chance"}

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import CheckpointError, DataError
+from neuroleon.common.files import atomic_folder, read_json, write_json
 from neuroleon.common.montage import electrode_positions
 from neuroleon.common.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
@@ -120,6 +121,18 @@ def test_a_changed_byte_is_refused(tokenizer: EEGTokenizer, tmp_path: Path) -> N
         EEGTokenizer.load(tmp_path / "eeg")
 
 
+@pytest.mark.parametrize("change", [{"slots": 2}, {"heads": 5}, {"colour": 1}])
+def test_settings_that_the_weights_do_not_fit_are_refused(
+    tokenizer: EEGTokenizer, tmp_path: Path, change: dict[str, int]
+) -> None:
+    with atomic_folder(tmp_path / "eeg") as folder:
+        tokenizer.write(folder)
+        stored = read_json(folder / "config.json")
+        write_json(folder / "config.json", {**stored, "network": stored["network"] | change})
+    with pytest.raises(CheckpointError):
+        EEGTokenizer.load(tmp_path / "eeg")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -129,7 +142,9 @@ def test_a_changed_byte_is_refused(tokenizer: EEGTokenizer, tmp_path: Path) -> N
         ({"eeg_uV": np.full((8, 200), np.nan, np.float32)}, "NaN"),
         ({"positions": np.full((8, 3), np.nan, np.float32)}, "no known position for Fz"),
         ({"positions": np.zeros((7, 3), np.float32)}, "positions"),
+        ({"ch_names": NAMES[:7], "positions": np.zeros((7, 3), np.float32)}, "8 channels and 7 names"),
         ({"scale_uV": 0.0}, "not positive"),
+        ({"scale_uV": np.inf}, "not positive"),
     ],
 )
 def test_a_bad_window_is_refused(tokenizer: EEGTokenizer, change: dict[str, object], message: str) -> None:
@@ -141,6 +156,14 @@ def test_a_bad_window_is_refused(tokenizer: EEGTokenizer, change: dict[str, obje
 def test_ids_that_are_no_whole_steps_or_in_the_wrong_slot_are_refused(tokenizer: EEGTokenizer, ids: np.ndarray) -> None:
     with pytest.raises(DataError, match="EEG ids"):
         tokenizer.decode([EEGTokens(ids, 3)], electrode_positions(NAMES), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [((), "0 channels"), (("Oz", "X"), "no known position for X"), (("Oz",) * 3, "3 channels")]
+)
+def test_eeg_is_not_decoded_at_unknown_places(tokenizer: EEGTokenizer, names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        tokenizer.decode(tokenizer.encode([window(1)]), electrode_positions(names[:2]), names)
 
 
 def test_phase_loss_sees_a_shift_and_not_a_gain() -> None:

@@ -117,6 +117,8 @@ def test_a_named_checkpoint_starts_another_folder_but_not_one_with_newer_steps(t
     train(tmp_path, resume=str(older))
     last = "checkpoints/step-000008/model.safetensors"
     assert (tmp_path / last).read_bytes() == (unbroken / last).read_bytes()
+    train(tmp_path / "finished", resume=str(unbroken / "checkpoints" / "step-000008"))
+    assert (tmp_path / "finished" / last).read_bytes() == (unbroken / last).read_bytes()
     with pytest.raises(CheckpointError, match="no such folder"):
         train(tmp_path / "other", resume=str(unbroken / "step-000077"))
 

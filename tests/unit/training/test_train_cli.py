@@ -44,6 +44,17 @@ def test_a_stage_trains_from_a_file_and_flags(config: Path, tmp_path: Path) -> N
     assert (settings["batch_size"], settings["loop"]["steps"], settings["optim"]["lr"]) == (16, 2, 3e-4)
 
 
+def test_a_folder_that_training_did_not_make_is_not_replaced(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    arguments = ["letters", "--config", str(config), "--out", str(tmp_path / "run")]
+    assert "would be replaced" in refused([*arguments, "--export", str(tmp_path / "mine")], capsys)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
+    assert not (tmp_path / "run").exists()
+
+
 def test_resume_auto_goes_on_and_a_changed_setting_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
