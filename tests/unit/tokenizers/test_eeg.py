@@ -88,8 +88,7 @@ def test_tokens_become_microvolts_at_any_electrodes(tokenizer: EEGTokenizer) -> 
 
 
 @given(scale=st.floats(0.11, 990))
-def test_the_scale_token_keeps_the_amplitude_within_a_bin(scale: float) -> None:
-    tokenizer = EEGTokenizer(CONFIG, EEGNetwork(CONFIG))
+def test_the_scale_token_keeps_the_amplitude_within_a_bin(tokenizer: EEGTokenizer, scale: float) -> None:
     ratio = tokenizer.scale_uV(tokenizer.scale_bin(scale)) / scale
     assert abs(np.log(ratio)) <= np.log(CONFIG.scale_max_uV / CONFIG.scale_min_uV) / CONFIG.scale_bins
 
