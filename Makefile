@@ -18,7 +18,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 sample: setup
-	$(RUN) sample.py --task eeg2both --eeg examples/recordings/cvep-letter.edf --out outputs/sample
+	$(RUN) sample.py --task eeg2both --eeg examples/recordings/cvep-letter.edf --duration 2 --out outputs/sample
 
 test: setup lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2

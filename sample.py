@@ -68,6 +68,7 @@ class Stretch:
     onset_s: float
     duration_s: float
     event: str | None
+    notes: tuple[str, ...] = ()
 
 
 def _event(recording: Recording, wanted: str | None, path: Path) -> Event | None:
@@ -130,7 +131,17 @@ def read_stretch(args: Namespace, pipeline: NeuroleonPipeline, question: str | N
         onset_s=onset_s,
         duration_s=duration_s,
         event=event.code if event else None,
+        notes=_unlike_training(pipeline, duration_s),
     )
+
+
+def _unlike_training(pipeline: NeuroleonPipeline, duration_s: float) -> tuple[str, ...]:
+    """What to know where some set of training had windows of another length: the model is at its best at its own."""
+    known = {recipe: labels.duration_s for recipe, labels in pipeline.labels.items() if labels.duration_s}
+    if set(known.values()) <= {duration_s}:
+        return ()
+    lengths = ", ".join(f"{recipe} {seconds:g} s" for recipe, seconds in known.items())
+    return (f"windows in training: {lengths}; --duration chooses",)
 
 
 def describe(stretch: Stretch) -> str:
@@ -151,6 +162,7 @@ def describe(stretch: Stretch) -> str:
         f"stretch     {stretch.start_s:g} s to {stretch.start_s + stretch.duration_s:g} s"
         + (f", event {stretch.event} at {stretch.onset_s:g} s" if stretch.event else ""),
     ]
+    lines += [f"note        {line}" for line in stretch.notes]
     if reason := reject_reason(stretch.window):
         lines.append(f"note        this stretch is {reason}; training leaves such windows out")
     return "\n".join(lines)

@@ -8,10 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from neuroleon.common.errors import ConfigError
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.evaluation.answers import GREEDY, PICTURE, TASKS
+from neuroleon.evaluation.controls import derangement
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
 from neuroleon.evaluation.report import Report, SetResult, require_free, write_report
 from neuroleon.evaluation.tokenizers import eeg_fidelity, image_fidelity, restore
@@ -53,13 +55,18 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
     Every set is read and audited before the first answer is generated.
 
     Raises:
-        DataError: a set is damaged, leaks between splits, or is too small.
+        DataError: a set is damaged or leaks between splits, or no set has enough trials for a shuffled control (a set
+            that has not is left out, and the report says why).
         ConfigError: two sets have one name.
     """
     sets = [load_trials(folder, settings.split, settings.limit, settings.seed) for folder in settings.samples]
     names = [trials.recipe for trials in sets]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"samples: two folders hold the set {twice[0]!r}; give each set once")
+    refused = {trials.recipe: reason for trials in sets if (reason := _cannot_be_controlled(trials))}
+    sets = [trials for trials in sets if trials.recipe not in refused]
+    if not sets:
+        raise DataError("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
     results = []
     with tqdm(unit="answers", dynamic_ncols=True) as bar:
         bar.reset(sum(_work(trials) for trials in sets) * len(settings.tasks))
@@ -73,8 +80,18 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
         "seed": settings.seed,
         "text sampling": asdict(GREEDY),
         "picture sampling": asdict(PICTURE),
+        "not evaluated": "; ".join(f"{name}: {reason}" for name, reason in refused.items()) or "none",
     }
     return Report(facts=facts | made, sets=tuple(results))
+
+
+def _cannot_be_controlled(trials: TrialSet) -> str | None:
+    """Why no shuffled EEG can be made for a set, or None; a number without its control is not reported."""
+    try:
+        derangement(trials.clusters, generator("evaluate", 0))
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _work(trials: TrialSet) -> int:

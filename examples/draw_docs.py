@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuroleon.common.pictures import load_picture
@@ -99,6 +100,10 @@ def restored_pictures(model: NeuroleonPipeline) -> Figure:
     return figure
 
 
+def traces(axis: Axes, window: Window) -> None:
+    axis.plot(window.eeg_uV[:6].T + np.arange(6) * -6 * window.scale_uV, linewidth=0.6)
+
+
 def every_task(model: NeuroleonPipeline, samples: Path) -> Figure:
     window = windows(samples / "cvep20", 5)[2]
     letter = load_picture(next((ROOT / "models/default/labels/cvep20").glob("*.png")), model.image.image_size)
@@ -116,12 +121,15 @@ def every_task(model: NeuroleonPipeline, samples: Path) -> Figure:
     figure = Figure(figsize=(12, 6), layout="constrained")
     for axis, (task, given) in zip(figure.subplots(2, 4).flat, asked.items(), strict=True):
         (result,) = model.run(task, n=1, settings=GREEDY, seed=0, **given)
-        said = f"\n{result.text}" if result.text else ""
-        axis.set_title(f"{task}{said}", fontsize=8)
-        if result.picture is not None:
-            axis.imshow(result.picture)
-        elif result.eeg is not None:
-            axis.plot(result.eeg.eeg_uV[:6].T + np.arange(6) * -4 * result.eeg.scale_uV, linewidth=0.6)
+        came = "what came" if result.picture is not None or result.eeg is not None else "what went in"
+        axis.set_title(f"{task}: {result.text or given.get('text', '')}\n(below: {came})", fontsize=8)
+        picture = result.picture if result.picture is not None else given.get("image")
+        if result.eeg is not None:
+            traces(axis, result.eeg)
+        elif picture is not None:
+            axis.imshow(picture)
+        else:
+            traces(axis, window)
         axis.set_xticks([])
         axis.set_yticks([])
     return figure
