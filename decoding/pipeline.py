@@ -219,7 +219,7 @@ def task_for(name: str, given: Mapping[str, object]) -> Task:
     task = TASKS[name]
     present = {modality for modality, value in given.items() if value is not None}
     if missing := [modality for modality in task.inputs if modality not in present]:
-        raise ConfigError(f"task {name} needs {' and '.join(task.inputs)}; {missing[0]} is not given")
+        raise ConfigError(f"task {name} needs {' and '.join(task.inputs)}; {missing[0]} is not given (--{missing[0]})")
     if extra := sorted(present - set(task.inputs)):
         raise ConfigError(f"task {name} takes {' and '.join(task.inputs) or 'no input'}; leave {extra[0]} away")
     if given.get("text") == "":
