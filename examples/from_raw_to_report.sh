@@ -1,26 +1,33 @@
 #!/usr/bin/env bash
 # From raw recordings to an evaluation report, by the documented commands only. This is how models/default was made.
 #
-#   examples/from_raw_to_report.sh [--short] [DATA] [OUT]
+#   examples/from_raw_to_report.sh [--short | --restricted] [DATA] [OUT]
 #
 # --short: two sets and a few steps, to see that the path works (minutes); the model knows nothing then.
+# --restricted: the sets whose licence lets nobody pass their weights on (ssvep40, vep_edf): docs/results/restricted.
 # Every step can be repeated: what is finished is not done again, and training goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-short=; [ "${1:-}" = --short ] && { short=1; shift; }
-data=${1:-../shared/data} out=${2:-runs/${short:+short-}default} python=${PYTHON:-python}
+kind=default
+case "${1:-}" in --short | --restricted) kind=${1#--}; shift ;; esac
+data=${1:-../shared/data} out=${2:-runs/$kind} python=${PYTHON:-python}
 
 sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 eegmat)
 aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300]
 weights='{cvep20: 3, ssvep_exo: 2}'
 recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
-if [ "$short" ]; then
+image=() eeg=() tokens=(--variants 5) model=() report=(--limit 120)
+if [ "$kind" = short ]; then
   sets=(cvep20 muse_flicker) aligned=[cvep20,muse_flicker] weights='{}' recipes='{}'
   image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_size 16 --data.validation_windows 32)
   tokens=(--variants 1) model=(--loop.steps 20 --loop.validate_every 20 --data.validation_records 8) report=(--limit 6)
-else
-  image=() eeg=() tokens=(--variants 5) model=() report=(--limit 300)
+elif [ "$kind" = restricted ]; then
+  # 40 frequencies 0.2 Hz apart need power in 4 s; steps are few because there are 120 windows to learn from
+  sets=(ssvep40 vep_edf) aligned=[ssvep40,vep_edf] weights='{ssvep40: 3}' recipes='{ssvep40: 3, vep_edf: 1}'
+  eeg=(--data.batch_size 32 --network.spectral_samples 800 --network.spectral_rank 32
+    --loop.steps 700 --loop.validate_every 100 --loop.save_every 100 --schedule.warmup 50)
+  tokens=(--variants 10) model=(--loop.steps 620 --loop.validate_every 100 --loop.save_every 100)
 fi
 samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%s," "${sets[@]}")
 samples="[${samples%,}]" shards="[${shards%,}]"
