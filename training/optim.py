@@ -28,8 +28,8 @@ class OptimConfig:
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Trained parameters in two groups: matrices decay; biases, norm gains and `nn.Embedding` tables do not.
 
-    Weight decay pulls the rows of rare ids of an embedding to zero between the batches that hold them. The learned parts
-    of `model/embed.py` are plain parameters and decay: towards the codebook vectors that they are added to.
+    Weight decay pulls the rows of rare ids of an embedding to zero between the batches that hold them. The learned
+    parts of `model/embed.py` are plain parameters and decay: towards the codebook vectors that they are added to.
     """
     tables = {id(p) for m in module.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
     trained = [p for p in module.parameters() if p.requires_grad]
