@@ -23,11 +23,11 @@ if [ "$kind" = short ]; then
   image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_size 16 --data.validation_windows 32)
   tokens=(--variants 1) model=(--loop.steps 20 --loop.validate_every 20 --data.validation_records 8) report=(--limit 6)
 elif [ "$kind" = restricted ]; then
-  # 40 frequencies 0.2 Hz apart need power in 4 s; steps are few because there are 120 windows to learn from
+  # 40 frequencies 0.2 Hz apart need power in 4 s; few steps: there are 120 windows of it to learn from
   sets=(ssvep40 vep_edf) aligned=[ssvep40,vep_edf] weights='{ssvep40: 3}' recipes='{ssvep40: 3, vep_edf: 1}'
   eeg=(--data.batch_size 32 --network.spectral_samples 800 --network.spectral_rank 32
     --loop.steps 700 --loop.validate_every 100 --loop.save_every 100 --schedule.warmup 50)
-  tokens=(--variants 10) model=(--loop.steps 620 --loop.validate_every 100 --loop.save_every 100)
+  tokens=(--variants 10) model=(--loop.steps 1200 --loop.validate_every 150 --loop.save_every 150)
 fi
 samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%s," "${sets[@]}")
 samples="[${samples%,}]" shards="[${shards%,}]"
