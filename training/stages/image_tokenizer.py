@@ -175,7 +175,7 @@ class ImageTokenizerStage:
     def build(self) -> VQGANTraining:
         """Fresh weights, channels last: on a CPU with bf16 several times as fast."""
         module = VQGANTraining(self.config.network, self.config.loss)
-        return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """`pictures` uint8 (batch_size, size, size, 3), and `index`, on which the discriminator's start depends."""
