@@ -87,8 +87,8 @@ class SpectralFeatures(nn.Module):
 class StepPosition(nn.Module):
     """Where a step stands in its window, a learned mix of sines with a period of 128 steps (16 s): N -> (N, D).
 
-    Windows start at an event, and responses to it are locked to that start. Without it, held-out letters of `cvep20`
-    were at .13, with it at .57 (docs/experiments.md).
+    Windows start at an event, and responses to it are locked to that start. In one encoder held-out letters of `cvep20`
+    were at .13 without a position and at .51 with one (docs/experiments.md).
     """
 
     def __init__(self, dim: int, harmonics: int = 32) -> None:
