@@ -12,18 +12,18 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError, exit_cleanly
 from neuroleon.common.files import atomic_folder, write_json
-from neuroleon.common.montage import HEAD_CENTRE_M, HEAD_RADIUS_M
 from neuroleon.common.pictures import load_picture
-from neuroleon.common.window import Window
-from neuroleon.data_pipeline.plausibility import check_recording, reject_reason
-from neuroleon.data_pipeline.preprocess import Preprocess, Preprocessed
 from neuroleon.data_pipeline.readers.base import read_recording
-from neuroleon.data_pipeline.records import Event, Recording
 from neuroleon.data_pipeline.windows import STEP_S, WindowSpec, cut
 from neuroleon.decoding.figures import contact_sheet, printable, result_figure, save_figure, window_figure
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline, Result, task_for
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.decoding.verdict import verdict
+from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M
+from neuroleon.signals.plausibility import check_recording, reject_reason
+from neuroleon.signals.preprocess import Preprocess, Preprocessed
+from neuroleon.signals.recording import Event, Recording
+from neuroleon.signals.window import Window
 
 DEFAULT_MODEL = "models/default"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from neuroleon.common.window import Window
+from neuroleon.signals.window import Window
 
 NOISE = (0.1, 0.3)  # standard deviation, in units of the window's scale
 AMPLITUDE = 0.2  # largest |log| of the factor

@@ -22,10 +22,10 @@ from tqdm import tqdm
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json, write_json
 from neuroleon.common.seed import generator
-from neuroleon.common.window import Window
 from neuroleon.data_pipeline.augment import augment
 from neuroleon.data_pipeline.shards import Record, ShardReader, index_path, write_manifest, write_shard
 from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.base import Tokenizer
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import Vocabulary

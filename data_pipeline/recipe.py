@@ -17,9 +17,9 @@ import numpy as np
 import yaml
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.data_pipeline.preprocess import Preprocess
 from neuroleon.data_pipeline.splits import SplitRule, matches
 from neuroleon.data_pipeline.windows import WindowSpec
+from neuroleon.signals.preprocess import Preprocess
 
 RECIPES = Path(__file__).parent / "recipes"
 MAX_BYTES = 1_000_000

@@ -11,14 +11,14 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown
-from neuroleon.data_pipeline.plausibility import check_recording, normalise_unknown_unit, reject_reason
-from neuroleon.data_pipeline.preprocess import Preprocessed
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe, StimulusSpec
-from neuroleon.data_pipeline.records import Event, Recording, Window
 from neuroleon.data_pipeline.sources import Failure, Located, read, source_of
 from neuroleon.data_pipeline.splits import Source, pseudonym
 from neuroleon.data_pipeline.windows import cut
+from neuroleon.signals.plausibility import check_recording, normalise_unknown_unit, reject_reason
+from neuroleon.signals.preprocess import Preprocessed
+from neuroleon.signals.recording import Event, Recording, Window
 
 
 class RecordingSamples:

@@ -12,8 +12,8 @@ from neuroleon.data_pipeline.readers.base import READERS
 from neuroleon.data_pipeline.readers.mne_raw import SUFFIXES, matching_files
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe
-from neuroleon.data_pipeline.records import Recording
 from neuroleon.data_pipeline.splits import Source
+from neuroleon.signals.recording import Recording
 
 COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}  # files that hold what a header file only names
 PER_FILE = ("mne", "bci2_p300")  # readers with an option `files`: every file can be read, and can fail, alone

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.data_pipeline.plausibility import pieces
-from neuroleon.data_pipeline.preprocess import Preprocessed
-from neuroleon.data_pipeline.records import Event, Recording, Window
+from neuroleon.signals.plausibility import pieces
+from neuroleon.signals.preprocess import Preprocessed
+from neuroleon.signals.recording import Event, Recording, Window
 
 STEP_S = 0.125  # one token step of the EEG tokenizer
 

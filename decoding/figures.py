@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuroleon.common.window import Window
 from neuroleon.decoding.pipeline import Result
+from neuroleon.signals.window import Window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,12 @@ import torch
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import read_json, sha256_file, verify_folder
-from neuroleon.common.montage import electrode_positions
-from neuroleon.common.window import Window
 from neuroleon.decoding.engine import Engine, Prompt
 from neuroleon.decoding.labels import LabelSet, load_labels
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.model.weights import load_model
+from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, prompt, render, unconditional_prompt
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
 from neuroleon.tokenizers.image import ImageTokenizer

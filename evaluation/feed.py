@@ -8,12 +8,12 @@ import numpy as np
 from tqdm import tqdm
 
 from neuroleon.common.seed import generator
-from neuroleon.common.window import Window
 from neuroleon.decoding.engine import Prompt
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.evaluation.controls import CONDITIONS, derangement, phase_randomised
 from neuroleon.evaluation.tokenizers import EEGCodec, ImageCodec
 from neuroleon.evaluation.trials import Trial, TrialSet
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, prompt, render, unconditional_prompt
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.text import TextTokenizer

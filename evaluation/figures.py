@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from neuroleon.common.window import Window
+from neuroleon.signals.window import Window
 
 MAX_ROWS = 12
 MAX_CHANNELS = 4

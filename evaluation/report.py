@@ -9,11 +9,11 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import atomic_folder, write_atomic, write_json
-from neuroleon.common.window import Window
 from neuroleon.evaluation.audit import Audit
 from neuroleon.evaluation.figures import picture_sheet, waveform_figure
 from neuroleon.evaluation.stats import Comparison, Estimate
 from neuroleon.evaluation.tokenizers import Fidelity
+from neuroleon.signals.window import Window
 
 _COLUMNS = ("real", "shuffled", "noise", "none", "constant")
 _READING = """\

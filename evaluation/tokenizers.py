@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.window import Window
 from neuroleon.evaluation.metrics import BANDS_HZ, band, correlation, nmse, psnr_db, usage_and_perplexity
 from neuroleon.evaluation.stats import Estimate, bootstrap_ci
+from neuroleon.signals.window import Window
 
 
 class EEGCodec(Protocol):

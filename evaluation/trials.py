@@ -10,10 +10,10 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
-from neuroleon.common.window import Window
 from neuroleon.data_pipeline.shards import Record, ShardReader
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.evaluation.audit import Audit, audit_splits
+from neuroleon.signals.window import Window
 
 # Windows of one label and recording nearer than this to each other are one trial: cvep20 cuts 2.0 s every 2.1 s.
 GAP_S = 0.15

@@ -14,10 +14,10 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from neuroleon.data_pipeline.plausibility import normalise_unknown_unit
 from neuroleon.data_pipeline.readers.base import READERS
 from neuroleon.data_pipeline.recipe import Recipe, load_recipe
-from neuroleon.data_pipeline.records import Event, Recording
+from neuroleon.signals.plausibility import normalise_unknown_unit
+from neuroleon.signals.recording import Event, Recording
 
 OUT = Path(__file__).parent / "recordings"
 # name of the file: (recipe, subject, group, trial or event within it, seconds before and after the event)

@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuroleon.common.pictures import load_picture
-from neuroleon.common.window import Window
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.decoding.sampling import Sampling
+from neuroleon.signals.window import Window
 
 mpl.use("Agg")
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,9 +8,9 @@ from typing import Any
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import read_json
 from neuroleon.common.pictures import open_picture
-from neuroleon.data_pipeline.preprocess import Preprocess
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.decoding.labels import Label, LabelSet
+from neuroleon.signals.preprocess import Preprocess
 
 PICTURES_PER_LABEL = 16
 

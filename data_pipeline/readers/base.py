@@ -8,7 +8,7 @@ from neuroleon.data_pipeline.readers.bci2_p300 import bci2_p300_recordings
 from neuroleon.data_pipeline.readers.mne_raw import mne_recordings, read_recording
 from neuroleon.data_pipeline.readers.muse import muse_recordings
 from neuroleon.data_pipeline.readers.npz_trials import npz_trials
-from neuroleon.data_pipeline.records import Recording
+from neuroleon.signals.recording import Recording
 
 __all__ = ["READERS", "read_recording"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.columns import eeg_columns
-from neuroleon.data_pipeline.records import Event, Recording
+from neuroleon.signals.columns import eeg_columns
+from neuroleon.signals.recording import Event, Recording
 
 SFREQ = 240.0
 # the order of the columns of `signal`, from the competition's description of the data set

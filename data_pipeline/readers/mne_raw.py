@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.common.montage import channel_kind, to_head_radii
-from neuroleon.data_pipeline.readers.columns import eeg_columns
 from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
-from neuroleon.data_pipeline.records import Event, Recording
+from neuroleon.signals.columns import eeg_columns
+from neuroleon.signals.montage import channel_kind, to_head_radii
+from neuroleon.signals.recording import Event, Recording
 
 if TYPE_CHECKING:
     import mne

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.columns import eeg_columns
 from neuroleon.data_pipeline.readers.npz_trials import read_arrays
-from neuroleon.data_pipeline.records import Event, Recording
+from neuroleon.signals.columns import eeg_columns
+from neuroleon.signals.recording import Event, Recording
 
 SFREQ = 256.0
 UV_PER_UNIT = 1 / 2.048  # the headband's 12 bits span 2000 microvolts

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.columns import eeg_columns
-from neuroleon.data_pipeline.records import Event, Recording
+from neuroleon.signals.columns import eeg_columns
+from neuroleon.signals.recording import Event, Recording
 
 _DEFAULTS: dict[str, Any] = {
     "data": "x",

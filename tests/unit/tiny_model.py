@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from neuroleon.common.files import atomic_folder, write_json
-from neuroleon.data_pipeline.preprocess import Preprocess
 from neuroleon.decoding.labels import Label, LabelSet, save_labels
 from neuroleon.model.config import ModelConfig
 from neuroleon.model.transformer import Neuroleon
 from neuroleon.model.weights import save_model
+from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer

@@ -15,7 +15,7 @@ import torch
 from neuroleon.common.checkpoint import load_weights, save_tensors
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import atomic_folder, read_json, sha256_json, verify_folder, write_json
-from neuroleon.common.window import Window
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 

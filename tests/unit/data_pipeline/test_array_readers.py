@@ -9,8 +9,8 @@ import pytest
 from scipy.io import savemat
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.plausibility import check_recording
 from neuroleon.data_pipeline.readers.base import READERS
+from neuroleon.signals.plausibility import check_recording
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real recordings are not beside the checkout")

@@ -7,12 +7,12 @@ import torch
 from scipy.signal import resample_poly
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.montage import electrode_positions
-from neuroleon.common.window import Window
 from neuroleon.data_pipeline.augment import augment
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
+from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.data_pipeline.preprocess import Preprocessed
-from neuroleon.data_pipeline.records import Event, Recording
 from neuroleon.data_pipeline.windows import WindowSpec, cut
+from neuroleon.signals.preprocess import Preprocessed
+from neuroleon.signals.recording import Event, Recording
 
 
 def preprocessed(seconds: float = 10, events: tuple[Event, ...] = (), boundaries: tuple[int, ...] = ()) -> Preprocessed:

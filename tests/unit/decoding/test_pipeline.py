@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
-from neuroleon.common.montage import electrode_positions
-from neuroleon.common.window import Window
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline
 from neuroleon.decoding.sampling import Sampling
+from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import parse
 
 SHORT = Sampling(max_text=8)

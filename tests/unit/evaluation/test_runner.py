@@ -12,11 +12,11 @@ import pytest
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import read_json
-from neuroleon.common.window import Window
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.evaluation.report import Report, SetResult, write_report
 from neuroleon.evaluation.runner import Evaluation, evaluate
 from neuroleon.evaluation.stats import Comparison
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, render, task_of
 from neuroleon.tokenizers.text import TextTokenizer
 from neuroleon.tokenizers.vocabulary import MASK_0, Vocabulary

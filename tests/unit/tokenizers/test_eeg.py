@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from neuroleon.common.errors import CheckpointError, DataError
 from neuroleon.common.files import atomic_folder, read_json, write_json
-from neuroleon.common.montage import electrode_positions
-from neuroleon.common.window import Window
+from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.losses import reconstruction_losses
 from neuroleon.tokenizers.eeg.network import EEGNetwork

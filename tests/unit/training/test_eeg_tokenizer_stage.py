@@ -10,9 +10,9 @@ from scipy.signal import resample_poly
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import atomic_folder
-from neuroleon.common.montage import electrode_positions
-from neuroleon.common.window import Window
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
+from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.stages.eeg_tokenizer import EEGDataConfig, EEGTokenizerStage, EEGTokenizerStageConfig

@@ -10,11 +10,11 @@ import torch
 from neuroleon import train as cli
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import read_json, verify_folder, write_json
-from neuroleon.data_pipeline.preprocess import Preprocess
 from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.model.config import ModelConfig
+from neuroleon.signals.preprocess import Preprocess
 from neuroleon.training.config import LoopConfig, RunConfig
 from neuroleon.training.loop import Trainer
 from neuroleon.training.optim import OptimConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.data_pipeline.records import Recording, Window
+from neuroleon.signals.recording import Recording, Window
 
 UNKNOWN_UNIT_SCALE_UV = 10.0  # the usual robust scale of scalp EEG after the band-pass
 

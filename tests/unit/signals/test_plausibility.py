@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from neuroleon.common.errors import DataError
-from neuroleon.data_pipeline.plausibility import (
+from neuroleon.signals.plausibility import (
     check_recording,
     high_passed,
     normalise_unknown_unit,
     reject_reason,
     robust_scale,
 )
-from neuroleon.data_pipeline.records import Recording, Window
+from neuroleon.signals.recording import Recording, Window
 
 NAMES = ("Fp1", "Cz", "Oz", "Pz")
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.preprocess import Preprocess
 from neuroleon.data_pipeline.readers.base import READERS
-from neuroleon.data_pipeline.records import Event, Recording
+from neuroleon.signals.preprocess import Preprocess
+from neuroleon.signals.recording import Event, Recording
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 AS_RECORDED = Preprocess(reference="none")

@@ -1,7 +1,7 @@
 """The contract of the data pipeline: what a recording, a window and a sample are.
 
 Shapes: `eeg_uV` is float32 (n_chans, n_times), in microvolts. `positions` is float32 (n_chans, 3), electrode positions
-in units of the head radius (x right, y front, z up; `common/montage.py`). Times are seconds from the first sample.
+in units of the head radius (x right, y front, z up; `signals/montage.py`). Times are seconds from the first sample.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroleon.common.window import Window
+from neuroleon.signals.window import Window
 
 __all__ = ["Event", "Recording", "Window"]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_json
-from neuroleon.data_pipeline.plausibility import PLAUSIBLE, pieces, robust_scale
-from neuroleon.data_pipeline.records import Recording
+from neuroleon.signals.plausibility import PLAUSIBLE, pieces, robust_scale
+from neuroleon.signals.recording import Recording
 
 VERSION = 1
 _LINES_HZ = (50.0, 60.0, 100.0, 120.0)

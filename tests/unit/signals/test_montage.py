@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroleon.common.montage import canonical_name, channel_kind, electrode_positions
+from neuroleon.signals.montage import canonical_name, channel_kind, electrode_positions
 
 SPELLINGS = {
     "EEG Fp1": "Fp1",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.montage import canonical_name, channel_kind, electrode_positions
+from neuroleon.signals.montage import canonical_name, channel_kind, electrode_positions
 
 
 @dataclass(frozen=True, kw_only=True)
