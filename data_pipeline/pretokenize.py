@@ -203,7 +203,7 @@ def _tokenize(samples: list[Record], tokenizers: Tokenizers, shard: _Shard) -> l
     with_eeg = [sample for sample in samples if "npy" in sample]
     with_image = [sample for sample in samples if "png" in sample]
     windows = [w for sample in with_eeg for w in _variants(sample, shard)]
-    eeg_tokens = tokenizers.eeg.encode(windows) if windows else []
+    eeg_tokens = tokenizers.eeg.encode_windows(windows) if windows else []
     pictures = tokenizers.image.encode(_pictures(with_image, tokenizers, shard.path)) if with_image else []
     eeg = {s["__key__"]: eeg_tokens[i * n : (i + 1) * n] for i, s in enumerate(with_eeg)}
     image = {s["__key__"]: ids for s, ids in zip(with_image, pictures, strict=True)}

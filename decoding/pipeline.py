@@ -176,7 +176,7 @@ class NeuroleonPipeline:
 
     def _span(self, modality: str, value: Any) -> Span:
         if modality == "eeg":
-            tokens = self.eeg.encode([value])[0]
+            tokens = self.eeg.encode_windows([value])[0]
             return Span("eeg", tokens.ids, tokens.scale)
         if modality == "image":
             return Span("image", self.image.encode(value[None])[0])
@@ -204,7 +204,7 @@ class NeuroleonPipeline:
                 outputs["picture"] = self.image.decode(span.ids_local[None])[0]
             else:
                 tokens = EEGTokens(span.ids_local, span.scale or 0)
-                outputs["eeg"] = self.eeg.decode([tokens], positions, montage)[0]
+                outputs["eeg"] = self.eeg.decode_windows([tokens], positions, montage)[0]
         return Result(ids=ids, **outputs)
 
 

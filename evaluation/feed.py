@@ -70,7 +70,7 @@ class Feed:
 
     def _encode(self, windows: Sequence[Window]) -> list[Any]:
         starts = range(0, len(windows), BATCH)
-        return [tokens for i in starts for tokens in self.model.eeg.encode(list(windows[i : i + BATCH]))]
+        return [tokens for i in starts for tokens in self.model.eeg.encode_windows(list(windows[i : i + BATCH]))]
 
     def _noise(self, trial: Trial) -> Window:
         rng = generator("noise", self.seed, trial.key)

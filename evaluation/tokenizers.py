@@ -20,8 +20,8 @@ class EEGCodec(Protocol):
     def size(self) -> int: ...
     @property
     def tokens_per_step(self) -> int: ...
-    def encode(self, batch: list[Window]) -> list[Any]: ...
-    def decode(self, ids: list[Any], positions: np.ndarray, ch_names: tuple[str, ...]) -> list[Window]: ...
+    def encode_windows(self, batch: list[Window]) -> list[Any]: ...
+    def decode_windows(self, batch: list[Any], positions: np.ndarray, ch_names: tuple[str, ...]) -> list[Window]: ...
 
 
 class ImageCodec(Protocol):
@@ -67,7 +67,7 @@ def restore(tokenizer: EEGCodec, windows: Sequence[Window], tokens: Sequence[Any
     restored: dict[int, Window] = {}
     for members in montages.values():
         first = windows[members[0]]
-        decoded = tokenizer.decode([tokens[i] for i in members], first.positions, first.ch_names)
+        decoded = tokenizer.decode_windows([tokens[i] for i in members], first.positions, first.ch_names)
         restored |= dict(zip(members, decoded, strict=True))
     for i, window in enumerate(windows):
         if restored[i].eeg_uV.shape != window.eeg_uV.shape:

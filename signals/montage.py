@@ -130,3 +130,15 @@ def electrode_positions(names: Sequence[str]) -> np.ndarray:
         known |= _geodesic(net)
     unknown = np.full(3, np.nan, np.float32)
     return np.stack([known.get(name, unknown) for name in canonical]) if canonical else np.zeros((0, 3), np.float32)
+
+
+def electrodes(positions: np.ndarray) -> np.ndarray:
+    """What the EEG tokenizer reads of channels: float32 (n, 7), their electrode, the one it is recorded against, 0 or 1.
+
+    `positions` is (n, 3), one electrode each, or (n, 6), anode and cathode of bipolar derivations, where a NaN cathode is
+    the common reference. The last column says whether there is a cathode; its place is 0 where there is none.
+    """
+    positions = np.asarray(positions, np.float32)
+    cathode = positions[:, 3:] if positions.shape[1] == 6 else np.full_like(positions, np.nan)
+    bipolar = np.isfinite(cathode).all(axis=1, keepdims=True)
+    return np.concatenate([positions[:, :3], np.where(bipolar, cathode, 0.0), bipolar], axis=1).astype(np.float32)

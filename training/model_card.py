@@ -65,17 +65,14 @@ class SampleSet:
         )
 
 
-def shared_preprocess(sets: Sequence[SampleSet]) -> Preprocess:
-    """The one signal front-end of all sets with EEG.
+def shared_preprocess(found: Mapping[str, Preprocess]) -> Preprocess:
+    """The one signal front-end of all sets with EEG, by name.
 
     Raises:
         ConfigError: two sets were prepared differently, or none has EEG.
     """
-    found = {one.folder.name: one.preprocess for one in sets if one.preprocess is not None}
     if not found:
-        raise ConfigError(
-            f"data.samples: none of {', '.join(s.folder.name for s in sets) or 'no folder'} has EEG; add one"
-        )
+        raise ConfigError("data.samples: none of the folders has EEG; add one")
     (first, chosen), *others = found.items()
     for name, other in others:
         if other.fingerprint != chosen.fingerprint:

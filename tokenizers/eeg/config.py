@@ -2,33 +2,45 @@
 
 from dataclasses import dataclass
 from math import log2
+from typing import Literal
 
 from neuroleon.common.errors import ConfigError
+
+FSQ_LEVELS = (4, 4, 4, 4, 4)  # one code of finite scalar quantization: 1024 values of five numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class EEGTokenizerConfig:
-    """One step is `step_samples` at `sfreq` (125 ms) and becomes `slots * levels` ids, whatever the montage.
+    """One step is `step_samples` at `sfreq` (125 ms) and becomes `levels` ids, coarse to fine, whatever the montage.
 
-    `slots` latents of `code_dim` numbers describe a step; each is quantized in `levels` residual stages of `codes`.
+    Attributes:
+        sources: virtual channels; ten spatial components hold 95 % of scalp EEG power.
+        context_steps: a step sees 2 s before it, and as much after it unless `causal`.
+        causal: ids depend on the past only, so that they can be made while the recording runs.
+        spectral_samples: lengths of the windows in which power is seen around each step: 1 s at 1 Hz, 4 s at 0.25 Hz.
+        quantizer: `rvq` residual vectors; `vq` a single level, one codebook for each slice of the latent; `fsq` finite
+            scalars, five for each slice.
+        levels: codes of a step; a prefix of them is a coarser code of the same step.
+        code_dim: numbers of one code; the latent of a step has as many (`rvq`) or `levels` times as many (`vq`).
     """
 
     sfreq: float = 200.0
     step_samples: int = 25
-    sources: int = 16  # virtual channels; ten spatial components hold 95 % of scalp EEG power
+    sources: int = 16
     dim: int = 192
     heads: int = 4
-    encoder_layers: int = 2
-    decoder_layers: int = 2
-    context_steps: int = 16  # each step attends to 2 s on either side
-    spectral_samples: int = 200  # power is seen in 1 s around each step, at 1 Hz
+    encoder_layers: int = 3
+    decoder_layers: int = 3
+    context_steps: int = 16
+    causal: bool = False
+    spectral_samples: tuple[int, ...] = (200, 800)
     spectral_top_hz: float = 45.0
     spectral_rank: int = 16
-    slots: int = 4
-    levels: int = 2
-    codes: int = 512
-    code_dim: int = 24
-    dropout: float = 0.2
+    quantizer: Literal["rvq", "vq", "fsq"] = "rvq"
+    levels: int = 16
+    codes: int = 1024
+    code_dim: int = 64
+    dropout: float = 0.1
     scale_bins: int = 32
     scale_min_uV: float = 0.1
     scale_max_uV: float = 1000.0
@@ -36,19 +48,32 @@ class EEGTokenizerConfig:
     def __post_init__(self) -> None:
         if self.dim % self.heads:
             raise ConfigError(f"eeg tokenizer: dim {self.dim} is not a multiple of heads {self.heads}")
-        if min(self.slots, self.levels, self.codes, self.sources) < 1:
-            raise ConfigError("eeg tokenizer: slots, levels, codes and sources must each be at least 1")
+        if min(self.levels, self.codes, self.sources, self.code_dim) < 1:
+            raise ConfigError("eeg tokenizer: levels, codes, code_dim and sources must each be at least 1")
+        if any(window % (8 * self.step_samples) for window in self.spectral_samples):
+            raise ConfigError(
+                f"eeg tokenizer: spectral_samples {self.spectral_samples} are not multiples of 8 steps of "
+                f"{self.step_samples} samples"
+            )
+        if self.quantizer not in {"rvq", "vq", "fsq"}:
+            raise ConfigError(f"eeg tokenizer: quantizer {self.quantizer!r}; expected rvq, vq or fsq")
+        if self.quantizer == "fsq" and (self.codes, self.code_dim) != (4**5, 5):
+            raise ConfigError(
+                f"eeg tokenizer: fsq has 1024 codes of 5 numbers, found codes {self.codes} and code_dim {self.code_dim}"
+            )
         if not 0 < self.scale_min_uV < self.scale_max_uV:
             raise ConfigError("eeg tokenizer: scale_min_uV must be above 0 and below scale_max_uV")
 
     @property
-    def tokens_per_step(self) -> int:
-        return self.slots * self.levels
+    def latent_dim(self) -> int:
+        """Numbers that describe a step before and after quantization."""
+        return self.code_dim if self.quantizer == "rvq" else self.levels * self.code_dim
 
     @property
     def size(self) -> int:
-        return self.tokens_per_step * self.codes
+        """Number of ids."""
+        return self.levels * self.codes
 
     @property
     def bits_per_second(self) -> float:
-        return self.sfreq / self.step_samples * self.tokens_per_step * log2(self.codes)
+        return self.sfreq / self.step_samples * self.levels * log2(self.codes)

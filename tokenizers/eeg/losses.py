@@ -11,10 +11,12 @@ from torch.nn import functional
 STFT_SAMPLES = (32, 64, 128)
 
 
-def reconstruction_losses(predicted: Tensor, target: Tensor, present: Tensor) -> dict[str, Tensor]:
-    """Losses between signals (B, C, T) in units of the scale, over the channels that are `present` (B, C) bool."""
-    predicted, target = predicted[present].float(), target[present].float()  # (channels, T)
-    wave = functional.smooth_l1_loss(predicted, target)
+def reconstruction_losses(predicted: Tensor, target: Tensor, known: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    """Losses between signals (B, C, T) in units of the scale, over `known` channels (B, C) and `valid` samples (B, T)."""
+    seen = valid[:, None].expand_as(target)[known].float()  # (channels, T)
+    predicted, target = predicted[known].float() * seen, target[known].float() * seen
+    share = seen.mean().clamp_min(1e-6)  # means over all samples are too small by it
+    wave = functional.smooth_l1_loss(predicted, target) / share
     amplitude, phase = predicted.new_zeros(()), predicted.new_zeros(())
     for n_fft in STFT_SAMPLES:
         window = torch.hann_window(n_fft, device=target.device) / n_fft**0.5
@@ -23,7 +25,19 @@ def reconstruction_losses(predicted: Tensor, target: Tensor, present: Tensor) ->
             for x in (predicted, target)
         ]
         size = [spectrum.abs() for spectrum in spectra]
-        amplitude = amplitude + functional.l1_loss((size[0] + 0.1).log(), (size[1] + 0.1).log())
+        amplitude = amplitude + functional.l1_loss((size[0] + 0.1).log(), (size[1] + 0.1).log()) / share
         cosine = (spectra[0] * spectra[1].conj()).real / (size[0] * size[1] + 1e-3)
         phase = phase + ((1 - cosine) * size[1]).sum() / size[1].sum().clamp_min(1e-6)
-    return {"wave": wave, "amplitude": amplitude / len(STFT_SAMPLES), "phase": phase / len(STFT_SAMPLES)}
+    return {
+        "wave": wave,
+        "amplitude": amplitude / len(STFT_SAMPLES),
+        "phase": phase / len(STFT_SAMPLES),
+        "correlation": (1 - _correlation(predicted, target, seen)).mean(),
+    }
+
+
+def _correlation(predicted: Tensor, target: Tensor, seen: Tensor) -> Tensor:
+    """Pearson's, of each channel over the samples seen; (channels, T) -> (channels,)."""
+    count = seen.sum(1, keepdim=True).clamp_min(1.0)
+    a, b = ((x - x.sum(1, keepdim=True) / count) * seen for x in (predicted, target))
+    return (a * b).sum(1) / ((a.square().sum(1) + 1e-4).sqrt() * (b.square().sum(1) + 1e-4).sqrt())

@@ -122,7 +122,9 @@ class _TransformerStage:
         self._tokenizers = Tokenizers.load(data.tokenizers)
         self.vocabulary: Vocabulary = self._tokenizers.vocabulary
         self._sets = [SampleSet.read(folder) for folder in data.samples]
-        self._preprocess = shared_preprocess(self._sets)
+        self._preprocess = shared_preprocess(
+            {one.folder.name: one.preprocess for one in self._sets if one.preprocess is not None}
+        )
         self._source = DocumentSource(data.tokens, self.vocabulary, self._data.documents(seed))
         self._tasks = [TASKS[name] for name in TASKS if not data.tasks or data.tasks.get(name, 0) > 0]
 

@@ -1,0 +1,137 @@
+"""Latents to codes and back: residual vectors, single-level vectors or finite scalars behind one interface.
+
+A step has `levels` codes, and any prefix of them is a coarser code of the same step: training drops the levels behind a
+random one, window by window (`keep`).
+# B batch, N steps, L levels, D latent
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from vector_quantize_pytorch import FSQ, VectorQuantize
+
+from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, EEGTokenizerConfig
+
+DEAD_SHARE = 0.1  # of its fair share of vectors; a code with less is moved onto a vector of the batch
+VECTORS_PER_BATCH = 1000  # that training roughly gives, which makes that share a count
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a training step gets: gradients pass through `latents` and `first` to the encoder.
+
+    `latents` (n, D) are of the levels kept, `first` of the first level alone; `codes` (n, L) of all.
+    """
+
+    latents: Tensor
+    first: Tensor
+    codes: Tensor
+    commitment: Tensor
+
+
+class EEGQuantizer(nn.Module):
+    """The quantizer that `config.quantizer` names.
+
+    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. A code is
+    dead well below its fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about
+    as many codes as a batch has steps were drawn anew all the time (docs/experiments.md).
+    """
+
+    def __init__(self, config: EEGTokenizerConfig) -> None:
+        super().__init__()
+        self.kind, self.levels, self.code_dim = config.quantizer, config.levels, config.code_dim
+        if self.kind == "fsq":
+            self.layers = nn.ModuleList([FSQ(list(FSQ_LEVELS), force_quantization_f32=False)])
+            return
+        self.layers = nn.ModuleList(
+            VectorQuantize(
+                dim=config.code_dim,
+                codebook_size=config.codes,
+                decay=0.99,
+                kmeans_init=True,
+                kmeans_iters=10,
+                threshold_ema_dead_code=DEAD_SHARE * VECTORS_PER_BATCH / config.codes,
+                commitment_weight=0.25,
+                rotation_trick=True,
+            )
+            for _ in range(config.levels)
+        )
+
+    def _slices(self, latents: Tensor) -> list[Tensor]:
+        """The part of the latent that each level of `vq` and `fsq` describes: L tensors (..., code_dim)."""
+        return list(rearrange(latents, "... (l d) -> l ... d", l=self.levels).unbind(0))
+
+    def forward(self, latents: Tensor, keep: Tensor) -> Quantized:
+        """latents (n, D) of steps that exist, keep (n,): how many of a step's levels are not dropped, at least 1."""
+        with torch.autocast(latents.device.type, enabled=False):
+            latents = latents.float()
+            vectors, codes, losses = self._all_levels(latents)
+            kept = [vector * (level < keep)[:, None] for level, vector in enumerate(vectors)]
+            nothing = [torch.zeros_like(vectors[0])] * (self.levels - 1)
+            if self.kind == "rvq":
+                total, first = torch.stack(kept).sum(0), vectors[0]
+            else:
+                total, first = torch.cat(kept, dim=-1), torch.cat([vectors[0], *nothing], dim=-1)
+        return Quantized(total, first, torch.stack(codes, dim=-1), torch.stack(losses).mean())
+
+    def _all_levels(self, latents: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Vectors (n, code_dim), codes (n,) and commitment loss of every level."""
+        vectors, codes, losses = [], [], []
+        rest = latents
+        for level, part in enumerate([latents] * self.levels if self.kind == "rvq" else self._slices(latents)):
+            if self.kind == "fsq":
+                vector, code = (x[0] for x in self.layers[0](part[None]))
+                loss = part.new_zeros(())
+            else:
+                vector, code, loss = self.layers[level]((rest if self.kind == "rvq" else part)[None])
+                vector, code = vector[0], code[0]
+                rest = rest - vector.detach() if self.kind == "rvq" else rest
+            vectors.append(vector)
+            codes.append(code.long())
+            losses.append(loss.squeeze())
+        return vectors, codes, losses
+
+    def encode(self, latents: Tensor, levels: int | None = None) -> Tensor:
+        """latents (B, N, D) -> codes (B, N, l) int64 of the first l levels, by default all: the nearest vector of each, in
+        the precision given."""
+        levels = levels or self.levels
+        if self.kind == "fsq":
+            return torch.stack([self.layers[0](part)[1].long() for part in self._slices(latents)[:levels]], dim=-1)
+        codes, rest = [], latents
+        slices = [] if self.kind == "rvq" else self._slices(latents)
+        for level in range(levels):
+            book = self.vectors(level).to(latents.dtype)
+            part = rest if self.kind == "rvq" else slices[level]
+            code = (book.square().sum(-1) - 2 * part @ book.T).argmin(dim=-1)
+            codes.append(code)
+            rest = rest - book[code] if self.kind == "rvq" else rest
+        return torch.stack(codes, dim=-1)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """codes (B, N, l) of the first l levels, 1 <= l <= L -> latents (B, N, D)."""
+        n_levels = codes.shape[-1]
+        vectors = [self.vectors(level)[codes[..., level]] for level in range(n_levels)]
+        if self.kind == "rvq":
+            return torch.stack(vectors).sum(0)
+        missing = [torch.zeros_like(vectors[0])] * (self.levels - n_levels)
+        return torch.cat([*vectors, *missing], dim=-1)
+
+    def vectors(self, level: int) -> Tensor:
+        """(codes, code_dim): the vector of every code of a level."""
+        if self.kind == "fsq":
+            return self.layers[0].implicit_codebook
+        return self.layers[level].codebook
+
+    def set_codebook(self, codebook: Tensor) -> None:
+        """The inverse of `codebook`."""
+        if self.kind != "fsq":
+            for layer, vectors in zip(self.layers, codebook.chunk(self.levels), strict=True):
+                layer._codebook.embed.data.copy_(vectors[None])
+                layer._codebook.initted.data.fill_(True)
+
+    @property
+    def codebook(self) -> Tensor:
+        """(L * codes, code_dim): the vector of every local id, in the order of the ids."""
+        return torch.cat([self.vectors(level) for level in range(self.levels)])
