@@ -1,6 +1,8 @@
-"""Prepare data: `prepare.py samples` makes sample shards of recordings, `prepare.py tokens` token shards of those."""
+"""Prepare data: `prepare.py samples` makes sample shards of recordings, `prepare.py tokens` token shards of those, and
+`prepare.py embeddings` vectors of what was seen."""
 
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -24,10 +26,21 @@ def parser() -> ArgumentParser:
     for command in (samples, tokens):
         command.add_argument("--out", type=Path, required=True, help="the shards go to OUT/NAME")
         command.add_argument("--workers", type=int, default=1, help="processes")
+    embeddings = ArgumentParser(
+        description="Embed label texts or pictures with a network of transformers, to align the EEG tokenizer with.",
+        allow_abbrev=False,
+    )
+    embeddings.add_argument(
+        "--samples", type=Path, nargs="+", required=True, help="folders that `samples` wrote: OUT/NAME"
+    )
+    embeddings.add_argument("--of", type=Literal["text", "image"], required=True, help="what is embedded")
+    embeddings.add_argument("--model", type=str, required=True, help="a folder or hub id that AutoModel loads")
+    embeddings.add_argument("--out", type=Path, required=True, help="the .npz that is written")
     whole = ArgumentParser(description=__doc__, allow_abbrev=False)
     commands = whole.add_subcommands(dest="command")
     commands.add_subcommand("samples", samples, help="recordings to sample shards")
     commands.add_subcommand("tokens", tokens, help="sample shards to token shards")
+    commands.add_subcommand("embeddings", embeddings, help="label texts or pictures of sample shards to vectors")
     return whole
 
 
@@ -47,13 +60,20 @@ def run_tokens(options: Namespace) -> None:
         print(folder)
 
 
+def run_embeddings(options: Namespace) -> None:
+    from neuroleon.data_pipeline.embeddings import write_embeddings
+
+    n = write_embeddings(options.samples, options.of, options.model, options.out)
+    print(f"{options.out}: {n} embeddings")
+
+
 @exit_cleanly
 def main(arguments: list[str] | None = None) -> None:
     chosen = parser().parse_args(arguments)
     options = chosen[chosen.command]
-    if options.workers < 1:
+    if options.get("workers", 1) < 1:
         raise ConfigError(f"--workers {options.workers}; expected at least 1")
-    {"samples": run_samples, "tokens": run_tokens}[chosen.command](options)
+    {"samples": run_samples, "tokens": run_tokens, "embeddings": run_embeddings}[chosen.command](options)
 
 
 if __name__ == "__main__":
