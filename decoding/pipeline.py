@@ -1,6 +1,5 @@
 """From a model folder to answers: windows, pictures and sentences in; pictures, sentences and windows out."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import read_json, sha256_file, verify_folder
+from neuroleon.common.hub import local_folder
 from neuroleon.decoding.engine import Engine, Prompt
 from neuroleon.decoding.labels import LabelSet, load_labels
 from neuroleon.decoding.sampling import Sampling
@@ -28,7 +28,6 @@ TEN_TWENTY = (
     *("Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8"),
     *("P7", "P3", "Pz", "P4", "P8", "O1", "O2"),
 )
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +64,7 @@ class NeuroleonPipeline:
             CheckpointError: absent, damaged, or its parts do not belong together.
         """
         _check_device(device)
-        folder = _local_folder(str(folder))
+        folder = local_folder(str(folder))
         verify_folder(folder)
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         text = TextTokenizer.load(folder / "tokenizers" / "text")
@@ -233,17 +232,3 @@ def _check_device(device: str | torch.device) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = next(iter(str(error).splitlines()), "not usable")
         raise ConfigError(f"device {str(device)!r}: {reason}; use cpu") from None
-
-
-def _local_folder(model: str) -> Path:
-    """A folder on this machine; a hub id is downloaded where no folder of that name, nor one to hold it, exists."""
-    path = Path(model)
-    if path.exists() or path.parent.is_dir() or not _HUB_ID.fullmatch(model):
-        return path
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model))
-    except Exception as error:  # offline, unknown, private: the library's errors share no base
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{model}: no such folder, and not to be had from the hub ({reason})") from None

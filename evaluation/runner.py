@@ -14,9 +14,10 @@ from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.evaluation.answers import GREEDY, PICTURE, TASKS
 from neuroleon.evaluation.controls import derangement
+from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
 from neuroleon.evaluation.report import Report, SetResult, require_free, write_report
-from neuroleon.evaluation.tokenizers import eeg_fidelity, image_fidelity, restore
+from neuroleon.evaluation.tokenizers import image_fidelity, restore
 from neuroleon.evaluation.trials import TrialSet, load_trials
 
 SHOWN_PICTURES = 6

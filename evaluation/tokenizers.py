@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.evaluation.metrics import BANDS_HZ, band, correlation, nmse, psnr_db, usage_and_perplexity
+from neuroleon.evaluation.metrics import psnr_db, usage_and_perplexity
 from neuroleon.evaluation.stats import Estimate, bootstrap_ci
 from neuroleon.signals.window import Window
 
@@ -78,49 +78,13 @@ def restore(tokenizer: EEGCodec, windows: Sequence[Window], tokens: Sequence[Any
     return [restored[i] for i in range(len(windows))]
 
 
-def _over_windows(values: Sequence[float], clusters: np.ndarray, seed: int) -> Estimate:
+def over_windows(values: Sequence[float] | np.ndarray, clusters: np.ndarray, seed: int) -> Estimate:
+    """The mean of what is finite, with its interval over trials; over windows, where all are of one trial."""
     array = np.array(values)
     finite = np.isfinite(array)  # a flat channel correlates with nothing
-    return bootstrap_ci(array[finite], clusters[finite], seed=seed)
-
-
-def eeg_fidelity(
-    tokenizer: EEGCodec,
-    recipe: str,
-    windows: Sequence[Window],
-    tokens: Sequence[Any],
-    restored: Sequence[Window],
-    *,
-    clusters: np.ndarray,
-    seed: int,
-) -> Fidelity:
-    """Correlation overall and per band (mean over channels), NMSE, and the use of each slot's codes.
-
-    Slot j of a step owns the local ids [j * size / tokens_per_step, (j + 1) * size / tokens_per_step).
-    """
-    pairs = list(zip(windows, restored, strict=True))
-    measures = {
-        "correlation": [float(np.nanmean(correlation(a.eeg_uV, b.eeg_uV))) for a, b in pairs],
-        "NMSE": [nmse(a.eeg_uV, b.eeg_uV) for a, b in pairs],
-    }
-    for name, (low_hz, high_hz) in BANDS_HZ.items():
-        measures[f"correlation, {name} ({low_hz:g}-{high_hz:g} Hz)"] = [
-            float(
-                np.nanmean(
-                    correlation(band(a.eeg_uV, low_hz, high_hz, a.sfreq), band(b.eeg_uV, low_hz, high_hz, b.sfreq))
-                )
-            )
-            for a, b in pairs
-        ]
-    steps = np.concatenate([np.asarray(t.ids).reshape(-1, tokenizer.tokens_per_step) for t in tokens])
-    width = tokenizer.size // tokenizer.tokens_per_step
-    return Fidelity(
-        modality="eeg",
-        recipe=recipe,
-        n=len(windows),
-        measures={name: _over_windows(values, clusters, seed) for name, values in measures.items()},
-        codes=tuple(_code_use(f"slot {j}", steps[:, j] - j * width, width) for j in range(tokenizer.tokens_per_step)),
-    )
+    array, clusters = array[finite], clusters[finite]
+    one_trial = len(np.unique(clusters)) == 1
+    return bootstrap_ci(array, np.arange(len(array)) if one_trial else clusters, seed=seed)
 
 
 def image_fidelity(tokenizer: ImageCodec, recipe: str, pictures: np.ndarray, seed: int) -> tuple[Fidelity, np.ndarray]:
@@ -133,11 +97,12 @@ def image_fidelity(tokenizer: ImageCodec, recipe: str, pictures: np.ndarray, see
         recipe=recipe,
         n=len(pictures),
         measures={"PSNR (dB)": bootstrap_ci(psnr, np.arange(len(psnr)), seed=seed)},
-        codes=(_code_use("codebook", ids.reshape(-1), tokenizer.size),),
+        codes=(code_use("codebook", ids.reshape(-1), tokenizer.size),),
     )
     return fidelity, restored
 
 
-def _code_use(name: str, ids: np.ndarray, size: int) -> CodeUse:
+def code_use(name: str, ids: np.ndarray, size: int) -> CodeUse:
+    """How the ids 0 .. size - 1 are used in `ids` (n,)."""
     used, perplexity = usage_and_perplexity(ids, size)
     return CodeUse(name=name, size=size, n_tokens=len(ids), used=used, perplexity=perplexity)

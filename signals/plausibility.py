@@ -20,9 +20,9 @@ class Plausible:
     highest_median_uV: float = 500.0
     lowest_sfreq: float = 100.0  # twice the upper edge of the band, and some room
     flat_std_uV: float = 0.1
-    saturated_share: float = 0.05  # of a channel's samples at one and the same extreme
+    saturated_share: float = 0.05  # of a channel's samples that stand at its largest or smallest value
     largest_uV: float = 1500.0
-    channel_share: float = 0.25  # of a window's channels that may be flat or saturated
+    channel_share: float = 0.25  # of a window's channels that may be flat
 
 
 PLAUSIBLE = Plausible()
@@ -87,19 +87,28 @@ def check_recording(recording: Recording, path: Path | str, limits: Plausible = 
 
 
 def reject_reason(window: Window, limits: Plausible = PLAUSIBLE) -> str | None:
-    """Why a window is not fit for use: `non-finite`, `too large`, `flat`, `saturated`; None where it is fit."""
+    """Why a window is not fit for use: `non-finite`, `too large`, `flat`; None where it is fit."""
     eeg_uV = window.eeg_uV
     if not np.isfinite(eeg_uV).all():
         return "non-finite"
     if np.abs(eeg_uV).max() > limits.largest_uV:
         return "too large"
     flat = eeg_uV.std(axis=1) < limits.flat_std_uV
-    if flat.mean() > limits.channel_share:
-        return "flat"
-    at_top = (eeg_uV == eeg_uV.max(axis=1, keepdims=True)).mean(axis=1)
-    at_bottom = (eeg_uV == eeg_uV.min(axis=1, keepdims=True)).mean(axis=1)
-    saturated = ~flat & (np.maximum(at_top, at_bottom) >= limits.saturated_share)
-    return "saturated" if saturated.mean() > limits.channel_share else None
+    return "flat" if flat.mean() > limits.channel_share else None
+
+
+def saturated_channels(recording: Recording, limits: Plausible = PLAUSIBLE) -> np.ndarray:
+    """Channels, bool (n_chans,), that stand at their largest or smallest value for long: clipped, at a rail, or dead.
+
+    Only a recording as it came from the amplifier shows it: filtering moves every sample. Each piece has its own
+    extremes; at least three equal samples in a row count, so that a coarse resolution is no saturation.
+    """
+    standing = np.zeros(len(recording.eeg_uV))
+    for start, stop in pieces(recording.n_times, recording.boundaries):
+        eeg_uV = recording.eeg_uV[:, start:stop]
+        extreme = (eeg_uV == eeg_uV.max(axis=1, keepdims=True)) | (eeg_uV == eeg_uV.min(axis=1, keepdims=True))
+        standing += (extreme[:, 2:] & extreme[:, 1:-1] & extreme[:, :-2]).sum(axis=1)
+    return standing >= limits.saturated_share * recording.n_times
 
 
 def robust_scale(eeg_uV: np.ndarray) -> float:

@@ -13,7 +13,8 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_json
-from neuroleon.signals.plausibility import PLAUSIBLE, pieces, robust_scale
+from neuroleon.signals.montage import electrodes
+from neuroleon.signals.plausibility import PLAUSIBLE, pieces, robust_scale, saturated_channels
 from neuroleon.signals.recording import Recording
 
 VERSION = 1
@@ -22,6 +23,7 @@ _LINE_OVER_FLOOR = 10.0  # power in the line's bin over the median of the bins 2
 _LINE_SMOOTHING_S = 0.25
 _LOUD_MADS = 6.0
 _SMALLEST_MAD = 0.3  # of natural log power: with a few alike channels a factor of 6 is still no fault
+_SMALLEST_FAST_MAD = 0.5  # above 2/3 of the upper edge, where muscles make the difference: a factor of 20 is no fault
 _FEWEST_TO_COMPARE = 4  # channels; fewer give neither an average reference nor an outlier
 
 
@@ -96,13 +98,31 @@ def _filter(eeg_uV: np.ndarray, sfreq: float, band: tuple[float, float], notch: 
     return filter_data(signal, sfreq, *band, method="iir", iir_params=iir, verbose="ERROR")
 
 
-def _loud(eeg_uV: np.ndarray) -> np.ndarray:
-    """Channels whose log power is far from the others'."""
+def _deviation(power: np.ndarray) -> np.ndarray:
+    """Natural log power of each channel over that of the middle one."""
+    log_power = np.log(np.maximum(power, np.finfo(float).tiny))
+    return log_power - np.median(log_power)
+
+
+def _spread(deviation: np.ndarray, least: float) -> float:
+    return max(float(np.median(np.abs(deviation))), least)
+
+
+def _loud(eeg_uV: np.ndarray, sfreq: float, band: tuple[float, float]) -> np.ndarray:
+    """Channels whose log power is far from the others', or far above theirs in the fastest third of the band.
+
+    Where blinks and drifts make the channels differ, only the fast part shows white noise and hum.
+    """
+    from scipy.signal import welch
+
     if len(eeg_uV) < _FEWEST_TO_COMPARE:
         return np.zeros(len(eeg_uV), bool)
-    log_power = np.log(np.maximum(eeg_uV.var(axis=1), np.finfo(float).tiny))
-    deviation = np.abs(log_power - np.median(log_power))
-    return deviation > _LOUD_MADS * max(float(np.median(deviation)), _SMALLEST_MAD)
+    frequencies, spectrum = welch(eeg_uV, sfreq, nperseg=min(round(sfreq), eeg_uV.shape[1]))
+    fast = spectrum[:, frequencies >= 2 / 3 * band[1]].sum(axis=1)
+    all_over, above = (_deviation(power) for power in (eeg_uV.var(axis=1), fast))
+    return (np.abs(all_over) > _LOUD_MADS * _spread(all_over, _SMALLEST_MAD)) | (
+        above > _LOUD_MADS * _spread(above, _SMALLEST_FAST_MAD)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +131,8 @@ class Preprocess:
 
     The upper edge is lowered to 0.4 times the recording's rate. `notch="auto"` removes a power line that stands out of
     the spectrum, where the band-pass alone would leave some of it (below twice the upper edge). `reference="average"`
-    needs four good channels, else the recording stays as it is referenced. Windows are clipped at `clip` robust scales
-    by those who write them.
+    needs four good channels, none of them bipolar, else the recording stays as it is referenced. Windows are clipped at
+    `clip` robust scales by those who write them.
     """
 
     version: int = VERSION
@@ -172,11 +192,8 @@ class Preprocess:
             )
         band = (self.low_hz, min(self.high_hz, 0.4 * recording.sfreq))
         signal, boundaries, notch_hz = self._filter_and_resample(recording, finite, band)
-        flat = recording.eeg_uV[finite].std(axis=1) < PLAUSIBLE.flat_std_uV
-        loud = np.zeros(len(signal), bool)
-        loud[~flat] = _loud(signal[~flat])
-        suspects = dict.fromkeys(np.flatnonzero(finite)[flat].tolist(), "flat")
-        suspects |= dict.fromkeys(np.flatnonzero(finite)[loud].tolist(), "its power is far from the other channels'")
+        suspects = self._suspects(replace(recording, eeg_uV=recording.eeg_uV[finite]), signal, band)
+        suspects = {int(np.flatnonzero(finite)[i]): why for i, why in suspects.items()}
         bad = dict.fromkeys(np.flatnonzero(~finite).tolist(), "holds NaN or infinity")
         notes = []
         if (len(bad) + len(suspects)) * 2 > len(finite):
@@ -187,6 +204,9 @@ class Preprocess:
         keep = [i for i in range(len(finite)) if i not in bad]
         signal = signal[[i not in bad for i in np.flatnonzero(finite)]]
         reference = self.reference if len(keep) >= _FEWEST_TO_COMPARE else "none"
+        if reference == "average" and electrodes(recording.positions[keep])[:, 6].any():
+            reference = "none"
+            notes.append("no average reference, for it holds bipolar derivations")
         if reference == "average":
             signal = signal - signal.mean(axis=0)
         scale_uV = robust_scale(signal)
@@ -209,6 +229,16 @@ class Preprocess:
             band_hz=band,
             reference=reference,
         )
+
+    def _suspects(self, recording: Recording, signal: np.ndarray, band: tuple[float, float]) -> dict[int, str]:
+        """Channels, by their row, that look bad in the recording as it came or in its filtered signal, and why."""
+        flat = recording.eeg_uV.std(axis=1) < PLAUSIBLE.flat_std_uV
+        saturated = saturated_channels(recording) & ~flat
+        alive = np.flatnonzero(~flat & ~saturated)
+        loud = alive[_loud(signal[alive], self.sfreq, band)]
+        found = {"flat": np.flatnonzero(flat), "saturated": np.flatnonzero(saturated)}
+        found["its power is far from the other channels'"] = loud
+        return {row: why for why, rows in found.items() for row in rows.tolist()}
 
     def _filter_and_resample(
         self, recording: Recording, rows: np.ndarray, band: tuple[float, float]

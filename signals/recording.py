@@ -1,7 +1,9 @@
 """The contract of the data pipeline: what a recording, a window and a sample are.
 
 Shapes: `eeg_uV` is float32 (n_chans, n_times), in microvolts. `positions` is float32 (n_chans, 3), electrode positions
-in units of the head radius (x right, y front, z up; `signals/montage.py`). Times are seconds from the first sample.
+in units of the head radius (x right, y front, z up; `signals/montage.py`). Where a channel is a bipolar derivation
+(`Fp1-F7`) it is (n_chans, 6), anode and cathode; channels against the common reference then have a NaN cathode. Times
+are seconds from the first sample.
 """
 
 from dataclasses import dataclass, field

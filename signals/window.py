@@ -10,7 +10,8 @@ class Window:
     """A stretch of a preprocessed recording.
 
     `eeg_uV` is float32 (n_chans, n_times) in microvolts at `sfreq` Hz; `positions` is float32 (n_chans, 3) in head
-    radii (x right, y front, z up). `scale_uV` is the robust scale (IQR / 1.349) of the recording that it was cut from:
+    radii (x right, y front, z up), or (n_chans, 6), anode and cathode, where a channel is a bipolar derivation; a NaN
+    cathode is the common reference. `scale_uV` is the robust scale (IQR / 1.349) of the recording that it was cut from:
     the EEG tokenizer divides by it and keeps it as a token.
     """
 

@@ -12,18 +12,16 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
-from neuroleon.signals.columns import eeg_columns
-from neuroleon.signals.montage import channel_kind, to_head_radii
+from neuroleon.signals.columns import copied_columns, eeg_columns
+from neuroleon.signals.from_mne import BOUNDARIES, GAP, UNITS_UV, montage_positions, raw_boundaries, uv_factor
+from neuroleon.signals.montage import channel_kind, derivation
 from neuroleon.signals.recording import Event, Recording
 
 if TYPE_CHECKING:
     import mne
 
 SUFFIXES = (".fif.gz", ".fif", ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt")
-UNITS_UV = {"uV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 _EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
-_GAP = "BAD_ACQ_SKIP"  # mne's word for a stretch without data, such as the padding of an EDF's last record
-_BOUNDARIES = {"boundary", "bad boundary", "edge boundary"}
 _OPTIONS = {"files", "pattern", "unit"}
 
 
@@ -98,20 +96,17 @@ def _check_edf_units(path: Path, header: EdfHeader, names: list[str]) -> None:
         )
 
 
-def _file_positions(raw: "mne.io.BaseRaw") -> np.ndarray | None:
-    """Positions (n, 3) in head radii that the file gives, NaN where it gives none; None where they are no head."""
-    montage = raw.get_montage()
-    if montage is None:
-        return None
-    given = montage.get_positions()["ch_pos"]
-    metres = np.stack([given.get(name, np.full(3, np.nan)) for name in raw.ch_names])
-    known = ~np.isnan(metres).any(axis=1) & (np.abs(metres).max(axis=1) > 0)
-    if not known.any():
-        return None
-    radii = np.full(metres.shape, np.nan, np.float32)
-    radii[known] = to_head_radii(metres[known])
-    distance = np.linalg.norm(radii[known], axis=1)
-    return radii if distance.min() > 0.5 and distance.max() < 1.6 else None
+def _not_eeg(raw: "mne.io.BaseRaw") -> dict[str, str]:
+    """Columns that the file itself says are no EEG, bad, or a derivation of who knows what; and copies of others."""
+    from mne.io.constants import FIFF
+
+    types = raw.get_channel_types()
+    reasons = {name: f"{kind}, not EEG" for name, kind in zip(raw.ch_names, types, strict=True) if kind != "eeg"}
+    reasons |= dict.fromkeys(raw.info["bads"], "marked bad in the file")
+    for channel in raw.info["chs"]:  # mne gives a derivation the position of its anode, whatever its name
+        if channel["coil_type"] == FIFF.FIFFV_COIL_EEG_BIPOLAR and derivation(channel["ch_name"]) is None:
+            reasons[channel["ch_name"]] = "a derivation whose name does not tell its electrodes"
+    return copied_columns(raw.ch_names, lambda i: raw.get_data([i])[0]) | reasons
 
 
 def _stim_events(codes: np.ndarray, sfreq: float, channel: str) -> list[Event] | None:
@@ -126,15 +121,11 @@ def _stim_events(codes: np.ndarray, sfreq: float, channel: str) -> list[Event] |
 def _events(raw: "mne.io.BaseRaw", suffix: str, left_out: dict[str, str]) -> tuple[tuple[Event, ...], tuple[int, ...]]:
     """Events from annotations and stim columns, and the boundaries that annotations mark."""
     sfreq = raw.info["sfreq"]
-    events, boundaries = [], set()
-    for note in raw.annotations:
-        onset = float(note["onset"]) - raw.first_time
-        if note["description"].lower() in _BOUNDARIES:
-            boundaries.add(int(np.ceil(onset * sfreq - 1e-6)))
-        elif note["description"] == _GAP:
-            boundaries |= {int(np.ceil(t * sfreq - 1e-6)) for t in (onset, onset + float(note["duration"]))}
-        else:
-            events.append(Event(onset, str(note["description"]), float(note["duration"])))
+    events = [
+        Event(float(note["onset"]) - raw.first_time, str(note["description"]), float(note["duration"]))
+        for note in raw.annotations
+        if note["description"].lower() not in BOUNDARIES and note["description"] != GAP
+    ]
     types = raw.get_channel_types()
     for i, name in enumerate(raw.ch_names):
         if types[i] != "stim" and channel_kind(name) != "stim":
@@ -147,8 +138,7 @@ def _events(raw: "mne.io.BaseRaw", suffix: str, left_out: dict[str, str]) -> tup
         found = _stim_events(codes, sfreq, name)
         left_out[name] = "stim, no whole numbers: its events are unknown" if found is None else "stim, read as events"
         events += found or []
-    inside = tuple(sorted(b for b in boundaries if 0 < b < raw.n_times))
-    return tuple(sorted(events, key=lambda event: event.onset_s)), inside
+    return tuple(sorted(events, key=lambda event: event.onset_s)), raw_boundaries(raw)
 
 
 def read_recording(path: Path | str, *, unit: str | None = None) -> Recording:
@@ -168,16 +158,14 @@ def read_recording(path: Path | str, *, unit: str | None = None) -> Recording:
         ConfigError: `unit` is no unit.
     """
     path = Path(path)
-    if unit is not None and unit not in UNITS_UV:
-        raise ConfigError(f"unit {unit!r} is unknown; expected one of {', '.join(UNITS_UV)}")
+    if unit is not None:
+        uv_factor(unit)
     suffix = _suffix(path)
     header = read_edf_header(path) if suffix in {".edf", ".bdf"} else None
     unread = _other_rate(header) if header else {}
     raw = _open(path, list(unread))
-    types = raw.get_channel_types()
-    reasons = {name: f"{t}, not EEG" for name, t in zip(raw.ch_names, types, strict=True) if t != "eeg"}
-    reasons |= dict.fromkeys(raw.info["bads"], "marked bad in the file")
-    columns = eeg_columns(raw.ch_names, str(path), positions=_file_positions(raw), reasons=reasons)
+    positions = montage_positions(raw.get_montage(), raw.ch_names)
+    columns = eeg_columns(raw.ch_names, str(path), positions=positions, reasons=_not_eeg(raw))
     if header and unit is None:
         _check_edf_units(path, header, list(columns.name_map))
     index = list(columns.index)

@@ -19,9 +19,7 @@ from neuroleon.tokenizers.text import TextTokenizer
 from neuroleon.tokenizers.vocabulary import Vocabulary
 from neuroleon.tokenizers.vqgan import VQGAN, VQGANConfig
 
-EEG = EEGTokenizerConfig(
-    dim=16, heads=2, sources=4, encoder_layers=1, decoder_layers=1, slots=2, levels=2, codes=8, code_dim=4
-)
+EEG = EEGTokenizerConfig(dim=16, heads=2, sources=4, encoder_layers=1, decoder_layers=1, levels=4, codes=8, code_dim=4)
 IMAGE = VQGANConfig(resolution=16, patch=2, ch=32, ch_mult=(1, 2), z_channels=8, codebook_size=16, code_dim=4)
 QUESTION = "Circle or square?"
 
@@ -32,8 +30,9 @@ def write_model(folder: Path, *, other_image_tokenizer: bool = False) -> None:
     text = TextTokenizer.train(["a circle was shown", "a square was shown", QUESTION], 300)
     image = ImageTokenizer(VQGAN(IMAGE), torch.randn(IMAGE.codebook_size, IMAGE.code_dim))
     network = EEGNetwork(EEG)
-    network.quantizer(torch.randn(4, 64, EEG.slots * EEG.code_dim))  # the library starts codebooks at their first data
-    eeg = EEGTokenizer(EEG, network)
+    # the library starts codebooks at their first data
+    network.quantizer(torch.randn(256, EEG.latent_dim), torch.full((256,), EEG.levels))
+    eeg = EEGTokenizer(EEG, Preprocess(), network)
     vocabulary = Vocabulary.of(text=text, image=image, eeg=eeg)
     books = {
         vocabulary.image.start: torch.from_numpy(image.codebook),

@@ -17,7 +17,7 @@ class EEGTokenizerConfig:
         sources: virtual channels; ten spatial components hold 95 % of scalp EEG power.
         context_steps: a step sees 2 s before it, and as much after it unless `causal`.
         causal: ids depend on the past only, so that they can be made while the recording runs.
-        spectral_samples: lengths of the windows in which power is seen around each step: 1 s at 1 Hz, 4 s at 0.25 Hz.
+        spectral_samples: lengths of the windows in which power is seen around each step: 1 s resolves 1 Hz; 4 s, 0.25 Hz.
         quantizer: `rvq` residual vectors; `vq` a single level, one codebook for each slice of the latent; `fsq` finite
             scalars, five for each slice.
         levels: codes of a step; a prefix of them is a coarser code of the same step.
@@ -29,18 +29,18 @@ class EEGTokenizerConfig:
     sources: int = 16
     dim: int = 192
     heads: int = 4
-    encoder_layers: int = 3
-    decoder_layers: int = 3
+    encoder_layers: int = 2
+    decoder_layers: int = 2
     context_steps: int = 16
     causal: bool = False
-    spectral_samples: tuple[int, ...] = (200, 800)
+    spectral_samples: tuple[int, ...] = (200,)
     spectral_top_hz: float = 45.0
     spectral_rank: int = 16
     quantizer: Literal["rvq", "vq", "fsq"] = "rvq"
     levels: int = 16
     codes: int = 1024
     code_dim: int = 64
-    dropout: float = 0.1
+    dropout: float = 0.2
     scale_bins: int = 32
     scale_min_uV: float = 0.1
     scale_max_uV: float = 1000.0

@@ -21,7 +21,7 @@ def reconstruction_losses(predicted: Tensor, target: Tensor, known: Tensor, vali
     for n_fft in STFT_SAMPLES:
         window = torch.hann_window(n_fft, device=target.device) / n_fft**0.5
         spectra = [
-            torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True, center=True)
+            torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True, center=True, pad_mode="constant")
             for x in (predicted, target)
         ]
         size = [spectrum.abs() for spectrum in spectra]

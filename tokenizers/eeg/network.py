@@ -1,7 +1,7 @@
 """The network of the EEG tokenizer: any montage -> latents per 125 ms step -> codes -> any montage.
 
-What is missing is marked, never filled: `present` says which channels there are, `valid` which samples. Samples that are
-not valid hold zeros; the network is told so.
+What is missing is marked, never filled: `present` says which channels there are, `valid` which samples. Samples that
+are not valid hold zeros; the network is told so.
 # B batch, C channels, M sources, T samples, N steps, D model
 """
 
@@ -35,11 +35,15 @@ class Stem(nn.Module):
         self.pads = ((10, 0), (4, 0)) if config.causal else ((5, 5), (2, 2))
         self.fine = nn.Conv1d(config.sources + 1, half, 15, stride=5)
         self.coarse = nn.Conv1d(half, config.dim, 9, stride=stride)
+        for layer in (self.fine, self.coarse):  # as loud as power from the start, else only power is learned from
+            nn.init.normal_(layer.weight, std=(2 / (layer.kernel_size[0] * layer.in_channels)) ** 0.5)
 
     def forward(self, sources: Tensor, valid: Tensor) -> Tensor:
         """sources (B, M, T), valid (B, T) -> (B, N, D)."""
         signal = torch.cat([sources, valid[:, None].to(sources.dtype)], dim=1)
         fine = functional.gelu(self.fine(functional.pad(signal, self.pads[0])))
+        # the bias leaves no zeros where there is no signal; beyond the window's end there must be some
+        fine = fine * valid.unflatten(1, (-1, 5)).any(dim=-1)[:, None]
         return self.coarse(functional.pad(fine, self.pads[1])).transpose(1, 2)
 
 
@@ -151,6 +155,8 @@ class EEGEncoder(nn.Module):
         self.position = StepPosition(config.dim)
         self.temporal = TemporalTransformer(config, config.encoder_layers, causal=config.causal)
         self.to_latents = nn.Linear(config.dim, config.latent_dim)
+        # the transformer's norms take the amplitude away: the step's own samples pass beside it
+        self.direct = nn.Linear(config.sources * config.step_samples, config.latent_dim, bias=False)
 
     def forward(self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
@@ -159,7 +165,8 @@ class EEGEncoder(nn.Module):
         for spectral in self.spectral:
             hidden = hidden + spectral(sources, valid)
         hidden = hidden + self.position(hidden.shape[1])
-        return self.to_latents(self.temporal(hidden, existing_steps(valid, self.step_samples)))
+        hidden = self.temporal(hidden, existing_steps(valid, self.step_samples))
+        return self.to_latents(hidden) + self.direct(rearrange(sources, "b m (n t) -> b n (m t)", t=self.step_samples))
 
 
 class EEGDecoder(nn.Module):
@@ -171,12 +178,14 @@ class EEGDecoder(nn.Module):
         self.from_latents = nn.Linear(config.latent_dim, config.dim)
         self.temporal = TemporalTransformer(config, config.decoder_layers)
         self.to_sources = nn.Linear(config.dim, config.sources * config.step_samples)
+        self.direct = nn.Linear(config.latent_dim, config.sources * config.step_samples, bias=False)
         self.smooth = nn.Conv1d(config.sources, config.sources, 9, padding=4)
         self.spatial = SpatialDecoder(config.sources, config.dim // 2)
 
     def forward(self, latents: Tensor, electrodes: Tensor, exists: Tensor) -> Tensor:
         """latents (B, N, latent_dim), electrodes (B, C, 7), exists (B, N) bool -> (B, C, T)."""
-        hidden = self.to_sources(self.temporal(self.from_latents(latents), exists))
+        hidden = self.to_sources(self.temporal(self.from_latents(latents), exists)) + self.direct(latents)
+        hidden = hidden * exists[..., None]  # as beyond the window's end: smoothing would carry it into the last step
         sources = rearrange(hidden, "b n (m t) -> b m (n t)", m=self.sources)
         return self.spatial(self.smooth(sources), electrodes)
 

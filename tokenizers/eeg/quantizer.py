@@ -11,6 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, VectorQuantize
+from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
 from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, EEGTokenizerConfig
 
@@ -34,8 +35,9 @@ class Quantized:
 class EEGQuantizer(nn.Module):
     """The quantizer that `config.quantizer` names.
 
-    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. A code is
-    dead well below its fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about
+    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. Gradients are
+    rotated once, from the latent to the sum of its levels: rotated at each of many levels and added up, as the library's
+    own residual quantizer does it, they were so noisy that no label was learned (docs/experiments.md). A code is dead well below its fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about
     as many codes as a batch has steps were drawn anew all the time (docs/experiments.md).
     """
 
@@ -54,7 +56,6 @@ class EEGQuantizer(nn.Module):
                 kmeans_iters=10,
                 threshold_ema_dead_code=DEAD_SHARE * VECTORS_PER_BATCH / config.codes,
                 commitment_weight=0.25,
-                rotation_trick=True,
             )
             for _ in range(config.levels)
         )
@@ -74,6 +75,8 @@ class EEGQuantizer(nn.Module):
                 total, first = torch.stack(kept).sum(0), vectors[0]
             else:
                 total, first = torch.cat(kept, dim=-1), torch.cat([vectors[0], *nothing], dim=-1)
+            if self.kind != "fsq":  # whose rounding passes gradients by itself
+                total, first = rotate_to(latents, total.detach()), rotate_to(latents, first.detach())
         return Quantized(total, first, torch.stack(codes, dim=-1), torch.stack(losses).mean())
 
     def _all_levels(self, latents: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

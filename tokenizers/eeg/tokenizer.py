@@ -5,52 +5,69 @@ Folder: `config.json`, `model.safetensors`, `manifest.json`.
 
 import copy
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 
-from neuroleon.common.checkpoint import load_tensors, save_tensors
-from neuroleon.common.errors import CheckpointError, ConfigError, DataError
-from neuroleon.common.files import atomic_folder, read_json, sha256_json, verify_folder, write_json
+from neuroleon.common.checkpoint import save_tensors
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.files import atomic_folder, sha256_json, write_json
+from neuroleon.common.hub import local_folder
 from neuroleon.signals.montage import electrodes
 from neuroleon.signals.preprocess import Preprocess
+from neuroleon.signals.recording import Recording
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.folder import FORMAT, read_folder
 from neuroleon.tokenizers.eeg.network import EEGNetwork
+from neuroleon.tokenizers.eeg.recordings import encode
+from neuroleon.tokenizers.eeg.restored import decode
+from neuroleon.tokenizers.eeg.surprise import Calibration, nmse
+from neuroleon.tokenizers.eeg.tokens import EEGTokens, RecordingTokens
+from neuroleon.tokenizers.eeg.windows import check_positions, check_window, same_shape
 
-FORMAT = "neuroleon.eeg-tokenizer/2"
+if TYPE_CHECKING:
+    from mne import BaseEpochs, EpochsArray
+    from mne.channels import DigMontage
+    from mne.io import BaseRaw, RawArray
+
+__all__ = ["EEGTokenizer", "EEGTokens", "RecordingTokens"]
+
 CLIP = 15.0  # in units of the scale; beyond lies no EEG
-SHORTEST_S = 0.25
-LONGEST_STEPS = 128  # after which a step's position in the window repeats
-
-
-@dataclass(frozen=True)
-class EEGTokens:
-    """One window: ids int64 (n_steps * tokens_per_step,), time-major, coarse to fine in a step; its scale bin; and its
-    samples, where its last step is not whole."""
-
-    ids: np.ndarray
-    scale: int
-    n_times: int | None = None
 
 
 class EEGTokenizer:
-    """A trained EEG network as a tokenizer.
+    """A trained EEG network as a tokenizer: a few lines from a recording to ids, and back.
 
-    Level j of a step, j in 0 .. tokens_per_step - 1, uses local ids [j * codes, (j + 1) * codes). Ids are decided in double
-    precision with weights of half precision, so that the order of channels, the unit of the numbers, the company in a batch
-    and the machine do not tip them.
+    >>> tokenizer = EEGTokenizer.from_pretrained("models/default")
+    >>> tokens = tokenizer.encode(mne.io.read_raw("my.edf"))  # or mne.Epochs, or an array with ch_names and sfreq
+    >>> tokens.ids  # coarse to fine in each step of 125 ms
+    array([...])
+    >>> tokenizer.decode(tokens)  # 200 Hz, 0.5 to 45 Hz, average reference
+    <RawArray ...>
+    >>> tokenizer.decode(tokens, montage=["Fz", "Cz", "Oz"]).ch_names  # whether they were recorded or not
+    ['Fz', 'Cz', 'Oz']
+
+    Level j of a step, j in 0 .. tokens_per_step - 1, uses local ids [j * codes, (j + 1) * codes). Ids are decided in
+    double precision with weights of half precision, so that the order of channels, the unit of the numbers, the company
+    in a batch and the machine do not tip them.
     """
 
     def __init__(
-        self, config: EEGTokenizerConfig, preprocess: Preprocess, network: EEGNetwork, levels: int | None = None
+        self,
+        config: EEGTokenizerConfig,
+        preprocess: Preprocess,
+        network: EEGNetwork,
+        levels: int | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
-        """Take a trained network; it is copied. `levels`: see `with_levels`."""
-        self.config, self.preprocess = config, preprocess
+        """Take a trained network; it is copied. `levels`: see `with_levels`; `calibration`: see `ood_z`."""
+        self.config, self.preprocess, self.calibration = config, preprocess, calibration
         self.network = copy.deepcopy(network).float().eval().requires_grad_(False)
         for tensor in self.network.state_dict().values():
             if tensor.is_floating_point():
@@ -59,7 +76,7 @@ class EEGTokenizer:
         self.tokens_per_step = config.levels if levels is None else levels
 
     def with_levels(self, levels: int) -> Self:
-        """The same tokenizer with the coarsest `levels` ids of each step only: a lower rate, and ids of their own meaning.
+        """The same tokenizer with the coarsest `levels` ids of each step only: a lower rate, ids of their own meaning.
 
         Raises:
             ConfigError: the tokenizer does not have so many.
@@ -70,6 +87,12 @@ class EEGTokenizer:
         view.__dict__.pop("fingerprint", None)
         view.tokens_per_step = levels
         return view
+
+    def __repr__(self) -> str:
+        return (
+            f"<EEGTokenizer {self.fingerprint[:12]}: {1 / self.step_s:g} steps a second of {self.tokens_per_step} ids, "
+            f"{self.size} ids, {self.bits_per_second:g} bit/s>"
+        )
 
     @property
     def size(self) -> int:
@@ -96,7 +119,7 @@ class EEGTokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the settings and every weight."""
-        told = {"format": FORMAT, "preprocess": self.preprocess.to_json(), "levels": self.tokens_per_step}
+        told = {"format": FORMAT, "preprocess": self.preprocess.to_json(), "levels_in_use": self.tokens_per_step}
         digest = hashlib.sha256(sha256_json(told | asdict(self.config)).encode())
         for name, tensor in sorted(self._tensors().items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -108,6 +131,82 @@ class EEGTokenizer:
         parts = {"encoder": self.network.encoder, "decoder": self.network.decoder}
         tensors = {f"{part}.{name}": x for part, module in parts.items() for name, x in module.state_dict().items()}
         return {name: x.half().cpu() for name, x in (tensors | {"codebook": self.network.quantizer.codebook}).items()}
+
+    def encode(
+        self,
+        data: "BaseRaw | BaseEpochs | Recording | np.ndarray",
+        *,
+        ch_names: Sequence[str] | None = None,
+        sfreq: float | None = None,
+        unit: str = "V",
+    ) -> RecordingTokens | list[RecordingTokens]:
+        """EEG of any montage, rate and duration from 0.25 s on -> its tokens.
+
+        Args:
+            data: an `mne.io.Raw`, whose EEG channels are taken except bad ones and those without a known position;
+                `mne.Epochs` of 0.25 to 16 s, each of which becomes one window; or an array (n_chans, n_times).
+            ch_names: names of the rows of an array.
+            sfreq: rate of an array, in Hz.
+            unit: what the numbers are: V (as mne has them), mV, uV or nV.
+
+        Returns:
+            The tokens; of epochs a list, with the scale of all epochs together.
+
+        Raises:
+            DataError: this cannot be EEG, an electrode is there twice, or all are unknown.
+            ConfigError: no such unit, or an array without names and rate.
+        """
+        return encode(self, data, ch_names, sfreq, unit)
+
+    def decode(
+        self,
+        tokens: RecordingTokens | Sequence[RecordingTokens],
+        montage: "str | Sequence[str] | DigMontage | None" = None,
+    ) -> "RawArray | EpochsArray":
+        """Tokens -> EEG at the tokenizer's rate, in volts: an `mne.io.RawArray`, of a list an `mne.EpochsArray`.
+
+        Stretches that are in no window hold zeros and an annotation `BAD_ACQ_SKIP`. `info["description"]` names the
+        electrodes that were not recorded.
+
+        Args:
+            tokens: of `encode`.
+            montage: electrode names, one of mne's montages or its name; default: the channels that were tokenized.
+
+        Raises:
+            CheckpointError: the tokens are another tokenizer's.
+            DataError: an electrode without a known position, or epochs that are not alike.
+        """
+        return decode(self, tokens, montage)
+
+    def surprise(self, window: Window, tokens: EEGTokens) -> float:
+        """Power of what the tokens leave out of a window over the power of the window."""
+        return nmse(window, self.decode_windows([tokens], window.positions, window.ch_names)[0])
+
+    def ood_z(self, window: Window, tokens: EEGTokens) -> float:
+        """How many standard deviations a window is harder to give back than held-out EEG; above 3 it is unlike EEG.
+
+        It is measured at all levels: where `with_levels` left some out, the window is encoded again.
+
+        Raises:
+            ConfigError: the tokenizer is not calibrated.
+        """
+        if self.calibration is None:
+            raise ConfigError("EEG tokenizer: it is not calibrated; `calibrated` does it, with windows of held-out EEG")
+        whole = self.with_levels(self.config.levels)
+        if self.tokens_per_step < self.config.levels:
+            (tokens,) = whole.encode_windows([window])
+        return self.calibration.z(whole.surprise(window, tokens))
+
+    def calibrated(self, windows: Sequence[Window]) -> Self:
+        """The same tokenizer, which knows from windows of held-out EEG how well it gives EEG back.
+
+        Raises:
+            DataError: fewer than two windows, or as `encode_windows`.
+        """
+        whole, view = self.with_levels(self.config.levels), copy.copy(self)
+        tokens = [whole.encode_windows([window])[0] for window in windows]
+        view.calibration = Calibration.of([whole.surprise(*pair) for pair in zip(windows, tokens, strict=True)])
+        return view
 
     def scale_bin(self, scale_uV: float) -> int:
         """The bin, of `scale_bins` log-spaced ones, that holds an amplitude in microvolts; the outer bins are open."""
@@ -125,13 +224,13 @@ class EEGTokenizer:
         """Windows of any montages and durations -> their tokens. A last step that is not whole is marked as such.
 
         Raises:
-            DataError: another rate, shorter than 0.25 s or longer than 16 s, no channel, an unknown position, or a value
-                that is not finite.
+            DataError: another rate, shorter than 0.25 s or longer than 16 s, no channel, an unknown position, or a
+                value that is not finite.
         """
         for window in batch:
-            self._check(window)
+            check_window(window, self.config.sfreq)
         tokens: dict[int, EEGTokens] = {}
-        for indices in _same_shape(batch):
+        for indices in same_shape(batch):
             ids = self._ids([batch[i] for i in indices])
             for i, row in zip(indices, ids, strict=True):
                 n_times = batch[i].eeg_uV.shape[1]
@@ -164,7 +263,7 @@ class EEGTokenizer:
             DataError: as `encode_windows`.
         """
         for window in batch:
-            self._check(window)
+            check_window(window, self.config.sfreq)
         return [self._latents([window])[0].float().numpy() for window in batch]
 
     @torch.no_grad()
@@ -178,14 +277,14 @@ class EEGTokenizer:
 
     @torch.no_grad()
     def decode_windows(self, batch: list[EEGTokens], positions: np.ndarray, ch_names: tuple[str, ...]) -> list[Window]:
-        """Tokens -> windows at the electrodes `positions`, (n_chans, 3) or bipolar (n_chans, 6), in microvolts at the middle
-        of the scale bin.
+        """Tokens -> windows at the electrodes `positions`, (n_chans, 3) or bipolar (n_chans, 6), in microvolts at the
+        middle of the scale bin.
 
         Raises:
             DataError: ids that are not whole steps, or not in their level's range; or an unknown position.
         """
         positions = np.asarray(positions, dtype=np.float32)
-        _check_positions(positions, ch_names)
+        check_positions(positions, ch_names)
         windows = []
         places = torch.from_numpy(electrodes(positions))[None]
         for tokens in batch:
@@ -206,28 +305,11 @@ class EEGTokenizer:
             raise DataError("EEG ids: an id lies outside the range of its slot; were they cut inside a step?")
         return torch.from_numpy(codes.astype(np.int64))[None]
 
-    def _check(self, window: Window) -> None:
-        n_chans, n_times = window.eeg_uV.shape
-        if window.sfreq != self.config.sfreq:
-            raise DataError(
-                f"window: {window.sfreq} Hz, the EEG tokenizer takes {self.config.sfreq} Hz; preprocess it first"
-            )
-        longest_s = LONGEST_STEPS * self.step_s
-        if not SHORTEST_S <= n_times / window.sfreq <= longest_s:
-            raise DataError(
-                f"window: {n_times / window.sfreq:g} s; the EEG tokenizer takes {SHORTEST_S:g} to {longest_s:g} s at a "
-                "time; cut it, or give the whole recording to `encode`"
-            )
-        if n_chans != len(window.ch_names):
-            raise DataError(f"window: {n_chans} channels and {len(window.ch_names)} names; expected one for each")
-        _check_positions(window.positions, window.ch_names)
-        if not (np.isfinite(window.eeg_uV).all() and 0 < window.scale_uV < np.inf):
-            raise DataError("window: holds NaN or infinite values, or a scale that is not positive; reject it")
-
     def write(self, folder: Path) -> None:
         """Write settings and weights into an existing folder, without a manifest."""
         told = {"format": FORMAT, "preprocess": self.preprocess.to_json(), "network": asdict(self.config)}
-        write_json(folder / "config.json", told | {"levels_in_use": self.tokens_per_step})
+        calibration = {"calibration": asdict(self.calibration)} if self.calibration else {}
+        write_json(folder / "config.json", told | {"levels_in_use": self.tokens_per_step} | calibration)
         save_tensors(folder / "model.safetensors", self._tensors())
 
     def save(self, folder: Path) -> None:
@@ -236,47 +318,21 @@ class EEGTokenizer:
             self.write(temporary)
 
     @classmethod
+    def from_pretrained(cls, folder: Path | str) -> Self:
+        """From a tokenizer's folder, a model's folder, or the hub id of either.
+
+        Raises:
+            CheckpointError: absent, or as `load`.
+        """
+        found = local_folder(str(folder))
+        inside = found / "tokenizers" / "eeg"
+        return cls.load(inside if inside.is_dir() else found)
+
+    @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a folder of `save`.
 
         Raises:
             CheckpointError: damaged, of another format, or weights that do not fit their settings.
         """
-        verify_folder(folder)
-        stored = read_json(folder / "config.json")
-        if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-            raise CheckpointError(f"{folder}/config.json: format is not {FORMAT!r}; copy the folder again")
-        try:
-            network_settings = stored["network"] | {"spectral_samples": tuple(stored["network"]["spectral_samples"])}
-            config = EEGTokenizerConfig(**network_settings)
-            preprocess, levels = Preprocess.from_json(stored["preprocess"]), int(stored["levels_in_use"])
-            network = EEGNetwork(config)
-        except (KeyError, TypeError, ValueError, ConfigError, RuntimeError) as error:
-            raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
-        tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
-        codebook = tensors.pop("codebook", torch.zeros(0))
-        learned = {name for name in network.state_dict() if not name.startswith("quantizer.")}
-        wrong = [name for name in learned & set(tensors) if network.state_dict()[name].shape != tensors[name].shape]
-        if set(tensors) != learned or wrong or codebook.shape != network.quantizer.codebook.shape:
-            raise CheckpointError(f"{folder}: model.safetensors does not fit config.json; copy the folder again")
-        network.load_state_dict(tensors, strict=False)
-        network.quantizer.set_codebook(codebook)
-        return cls(config, preprocess, network, levels)
-
-
-def _check_positions(positions: np.ndarray, ch_names: tuple[str, ...]) -> None:
-    if not ch_names or positions.shape not in {(len(ch_names), 3), (len(ch_names), 6)}:
-        raise DataError(
-            f"EEG: {len(ch_names)} channels with positions {positions.shape}; expected one or more, (channels, 3), or "
-            "(channels, 6) for bipolar derivations"
-        )
-    if unknown := [name for name, place in zip(ch_names, positions, strict=True) if not np.isfinite(place[:3]).all()]:
-        raise DataError(f"EEG: no known position for {', '.join(unknown)}; leave these channels out")
-
-
-def _same_shape(batch: list[Window]) -> list[list[int]]:
-    """Indices of windows grouped by (channels, samples), so that each group is one tensor without padding."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, window in enumerate(batch):
-        groups.setdefault(window.eeg_uV.shape, []).append(index)
-    return list(groups.values())
+        return cls(*read_folder(folder))

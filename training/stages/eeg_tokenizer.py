@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import sha256_file, sha256_json
 from neuroleon.common.seed import generator
 from neuroleon.signals.preprocess import Preprocess
@@ -27,6 +28,7 @@ from neuroleon.training.stage import Examples
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, spoil, unspoiled
 
 ALL_LEVELS_SHARE = 0.3  # of the windows keep every level in training; the others a random number of them
+READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class EEGLossConfig:
     phase: float = 0.3
     correlation: float = 0.5
     commitment: float = 1.0
-    label: float = 0.5
+    label: float = 1.0
     stimulus: float = 1.0
     contrast: float = 0.2
     adversary: float = 0.0
@@ -61,6 +63,10 @@ class EEGTokenizerStageConfig(RunConfig):
     network: EEGTokenizerConfig = field(default_factory=EEGTokenizerConfig)
     losses: EEGLossConfig = field(default_factory=EEGLossConfig)
     levels_in_use: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.levels_in_use is not None and not 1 <= self.levels_in_use <= self.network.levels:
+            raise ConfigError(f"levels_in_use is {self.levels_in_use}, expected 1 to {self.network.levels}")
 
 
 class EEGTokenizerTraining(nn.Module):
@@ -130,8 +136,10 @@ class EEGTokenizerStage:
         )
         if weights.adversary:
             parts["adversary"] = module.adversary(pooled(kept, exists), batch["set"], batch["progress"])
-        # what a batch does not have is NaN, and no part of the loss
-        weighted = [getattr(weights, name) * value for name, value in parts.items() if not value.isnan()]
+        # what a batch does not have is NaN, and no part of the loss; any other NaN must show
+        weighted = [
+            getattr(weights, name) * value for name, value in parts.items() if name not in READ or not value.isnan()
+        ]
         with torch.no_grad():
             accuracy = self._accuracy(module, batch, kept, exists)
         return {"loss": torch.stack(weighted).sum(), **parts, "accuracy": accuracy}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.signals.montage import electrodes
 from neuroleon.tokenizers.eeg.tokenizer import CLIP
 
-DROPPED_SHARE = 0.5  # of the channels, at most; more than later augmentation leaves out
-MASKED_SHARE = 0.15  # of the steps, of a window in two
-SHORTENED_SHARE = 0.25  # of the windows end early, anywhere inside a step
+DROPPED_SHARE = 0.35  # of the channels, at most; more than later augmentation leaves out
+MASKED_SHARE = 0.15  # of the steps, of some windows
+MASKED_WINDOWS = 0.2
+SHORTENED_SHARE = 0.1  # of the windows end early, anywhere inside a step
 SHORTEST_S = 0.25
 BIPOLAR_SHARE = 0.1  # of the windows become differences of their own electrodes
 
@@ -96,7 +98,7 @@ def load_embeddings(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             keys, vectors = stored["keys"].tolist(), stored["vectors"].astype(np.float32)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
         raise DataError(f"{path}: {error}; expected an .npz with the arrays keys (n,) and vectors (n, E)") from None
     if vectors.ndim != 2 or len(keys) != len(vectors) or not np.isfinite(vectors).all():
         raise DataError(f"{path}: {len(keys)} keys and vectors {vectors.shape}; expected finite numbers (n, E)")
@@ -237,7 +239,7 @@ def spoil(batch: dict[str, Tensor], seed: int, step_samples: int, sfreq: float) 
     present = torch.where(present.any(dim=1, keepdim=True), present, known)
     spoiled = _average_reference(spoiled, present, places)
     steps = torch.arange(n_times, device=device) // step_samples
-    masked = (uniform(n, n_times // step_samples) < MASKED_SHARE) & (uniform(n, 1) < 0.5)
+    masked = (uniform(n, n_times // step_samples) < MASKED_SHARE) & (uniform(n, 1) < MASKED_WINDOWS)
     seen = valid & ~masked[:, steps]
     seen = torch.where(seen.any(dim=1, keepdim=True), seen, valid)
     return Spoiled(spoiled, target, places, present, seen, valid, stimulus.where(valid, torch.nan))

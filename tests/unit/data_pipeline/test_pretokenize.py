@@ -12,6 +12,7 @@ from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, Token
 from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
@@ -31,14 +32,14 @@ QUESTION = "Which key was looked at?"
 def tokenizers() -> Tokenizers:
     """Real ones, small and untrained: what is asked here does not hang on how well they were trained."""
     torch.manual_seed(0)
-    eeg = EEGTokenizerConfig(
-        dim=32, heads=2, encoder_layers=1, decoder_layers=1, slots=2, levels=2, codes=16, code_dim=8
-    )
+    eeg = EEGTokenizerConfig(dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=4, codes=16, code_dim=8)
+    network = EEGNetwork(eeg)
+    network.quantizer(torch.randn(256, eeg.latent_dim), torch.full((256,), eeg.levels))  # the codebooks start there
     image = VQGANConfig(resolution=SIDE, ch=32, z_channels=32, codebook_size=16, code_dim=8)
     return Tokenizers(
         text=TextTokenizer.train(["the key A", "the key B", QUESTION], 300),
         image=ImageTokenizer(VQGAN(image), torch.randn(16, 8)),
-        eeg=EEGTokenizer(eeg, EEGNetwork(eeg)),
+        eeg=EEGTokenizer(eeg, Preprocess(), network),
     )
 
 
@@ -98,7 +99,7 @@ def test_variant_0_is_the_clean_window(tokens: Path, trials: list[dict], tokeniz
         np.array(info["positions"], np.float32),
         info["scale_uV"],
     )
-    [expected] = tokenizers.eeg.encode([window])
+    [expected] = tokenizers.eeg.encode_windows([window])
     span = folder[1].span("eeg", TASKS["eeg2image"])
     assert span.ids_local.tolist() == expected.ids.tolist()
     assert span.scale == expected.scale
@@ -144,7 +145,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     tokens: Path, trials: list[dict], tokenizers: Tokenizers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = write_samples(tmp_path / "keys", trials)
-    encode = tokenizers.eeg.encode
+    encode = tokenizers.eeg.encode_windows
     calls = []
 
     def dies_at_the_second_shard(windows: list[Window]) -> list:
@@ -153,7 +154,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return encode(windows)
 
-    monkeypatch.setattr(tokenizers.eeg, "encode", dies_at_the_second_shard)
+    monkeypatch.setattr(tokenizers.eeg, "encode_windows", dies_at_the_second_shard)
     with pytest.raises(KeyboardInterrupt):
         tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3)
     left = tmp_path / "tokens" / "keys"

@@ -32,12 +32,12 @@ class StepMeans:
 
     size, tokens_per_step, fingerprint = 16, 1, "step means"
 
-    def encode(self, batch: list[Window]) -> list[Any]:
+    def encode_windows(self, batch: list[Window]) -> list[Any]:
         means = [w.eeg_uV.mean(axis=0).reshape(-1, 25).mean(axis=1) / w.scale_uV for w in batch]
         return [SimpleNamespace(ids=np.clip((m + 2) * 4, 0, 15).astype(int), scale=3) for m in means]
 
-    def decode(self, ids: list[Any], positions: np.ndarray, ch_names: tuple[str, ...]) -> list[Window]:
-        signals = [np.tile(np.repeat(self.levels(t.ids), 25) * 10, (len(ch_names), 1)) for t in ids]
+    def decode_windows(self, batch: list[Any], positions: np.ndarray, ch_names: tuple[str, ...]) -> list[Window]:
+        signals = [np.tile(np.repeat(self.levels(t.ids), 25) * 10, (len(ch_names), 1)) for t in batch]
         return [Window(s.astype(np.float32), ch_names, positions, 10.0) for s in signals]
 
     @staticmethod

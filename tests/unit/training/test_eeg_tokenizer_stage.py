@@ -1,31 +1,39 @@
 """The EEG tokenizer's stage on a few real windows: its batches, what its loss ignores, and that it learns."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.signal import resample_poly
+from torch import Tensor, nn
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import atomic_folder
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
+from neuroleon.tokenizers.eeg import heads
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
-from neuroleon.training.stages.eeg_tokenizer import EEGDataConfig, EEGTokenizerStage, EEGTokenizerStageConfig
+from neuroleon.training.config import LoopConfig
+from neuroleon.training.stages.eeg_tokenizer import EEGLossConfig, EEGTokenizerStage, EEGTokenizerStageConfig
+from neuroleon.training.stages.eeg_windows import EEGDataConfig
 
 CVEP = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cvep20" / "cvep20.npz"
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 TINY = EEGTokenizerConfig(
-    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, slots=2, codes=16, code_dim=8, dropout=0.0
+    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=2, codes=32, code_dim=8, dropout=0.0
 )
-N_CHANS = 8
+N_CHANS, N_WINDOWS = 8, 16
+OFF = dict.fromkeys(asdict(EEGLossConfig()), 0.0)
 
 
-def records() -> list[dict]:
+def records(n_chans: int = N_CHANS) -> list[dict[str, Any]]:
     """24 windows of 2 s. Every fourth lacks two electrodes; every sixth has no label, and neither a stimulus."""
     with np.load(CVEP) as data:
         scaled = data["x"][:24].astype(np.float32)
@@ -34,46 +42,72 @@ def records() -> list[dict]:
     scaled /= np.diff(np.percentile(scaled, [25, 75])) / 1.349
     made = []
     for i, eeg in enumerate(scaled):
-        kept = N_CHANS - 2 * (i % 4 == 3)
-        told = {
-            "ch_names": names[:kept], "positions": electrode_positions(names[:kept]).tolist(), "label": None
+        kept = n_chans - 2 * (i % 4 == 3)
+        told: dict[str, Any] = {
+            "ch_names": names[:kept], "positions": electrode_positions(names[:kept]).tolist(), "sfreq": 200.0,
+            "label": None,
         }  # fmt: skip
         if i % 6:
             track = np.resize(codes[ord(labels[i]) - ord("A")], 400).astype(float).tolist()
-            told |= {"label": "xyz"[ord(labels[i]) % 3], "stimulus": track}
+            label = "xyz"[ord(labels[i]) % 3]
+            told |= {"label": label, "stimulus": track, "label_text": f"the letter {label}"}
         made.append({"__key__": f"w{i}", "npy": eeg[:kept].clip(-15, 15).astype(np.float16), "json": told})
     return made
+
+
+def write_samples(folder: Path, made: list[dict[str, Any]], **preprocess: Any) -> Path:
+    write_shard(shard_path(folder, "train", 0), made[:16], required=("json", "npy"))
+    write_shard(shard_path(folder, "validation", 0), made[16:], required=("json", "npy"))
+    labels = {"train": dict.fromkeys("xyz", 5)}
+    write_manifest(folder, preprocess=Preprocess(**preprocess).to_json(), labels=labels)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not CVEP.is_file():
         pytest.skip("the shared data is absent")
-    folder, made = tmp_path_factory.mktemp("samples") / "cvep", records()
-    write_shard(shard_path(folder, "train", 0), made[:16])
-    write_shard(shard_path(folder, "validation", 0), made[16:])
-    write_manifest(folder)
-    return folder
+    return write_samples(tmp_path_factory.mktemp("samples") / "cvep", records())
 
 
-def stage(folder: Path, seed: int = 0, **data: object) -> EEGTokenizerStage:
-    settings = EEGDataConfig(**{"samples": [folder], "aligned": ["cvep"], "batch_size": 8, **data})
-    return EEGTokenizerStage(EEGTokenizerStageConfig(data=settings, network=TINY), seed)
+@pytest.fixture(scope="module")
+def other_folder(folder: Path) -> Path:
+    return write_samples(folder.parent / "few", records(n_chans=4))
 
 
-def losses(made: EEGTokenizerStage, batch: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Of one and the same network, whose codebooks are those of a first batch."""
+@pytest.fixture(scope="module")
+def embeddings(folder: Path) -> Path:
+    path = folder.parent / "letters.npz"
+    keys = [f"the letter {label}" for label in "xyz"]
+    np.savez(path, keys=np.array(keys), vectors=np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32))
+    return path
+
+
+def stage(folder: Path, seed: int = 0, loss: dict[str, float] | None = None, **data: Any) -> EEGTokenizerStage:
+    settings = EEGDataConfig(**{"samples": [folder], "aligned": ["cvep"], "batch_s": 2.0 * N_WINDOWS, **data})
+    losses = EEGLossConfig(**(loss or {}))
+    config = EEGTokenizerStageConfig(data=settings, network=TINY, losses=losses, loop=LoopConfig(steps=50))
+    return EEGTokenizerStage(config, seed)
+
+
+def started(made: EEGTokenizerStage) -> nn.Module:
+    """One and the same network, whose codebooks are those of a first batch."""
     torch.manual_seed(0)
     module = made.build().train()
-    made.loss(module, made.batch(0))
     with torch.no_grad():
-        return {name: float(value) for name, value in made.loss(module.eval(), batch).items()}
+        made.loss(module, made.batch(0))
+    return module
+
+
+def losses(made: EEGTokenizerStage, batch: dict[str, Tensor]) -> dict[str, float]:
+    with torch.no_grad():
+        return {name: float(value) for name, value in made.loss(started(made).eval(), batch).items()}
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_index(folder: Path) -> None:
     first, again, other = stage(folder), stage(folder), stage(folder, seed=1)
     later, one = first.batch(4), first.batch(3)
-    assert one["eeg"].shape == (8, N_CHANS, 400)
+    assert one["eeg"].shape == (N_WINDOWS, N_CHANS, 400)
     for name, value in again.batch(3).items():
         torch.testing.assert_close(value, one[name], rtol=0, atol=0, equal_nan=True)
     assert not torch.equal(one["eeg"], later["eeg"])
@@ -81,7 +115,26 @@ def test_a_batch_is_a_pure_function_of_seed_and_index(folder: Path) -> None:
     assert first.fingerprint == again.fingerprint
     module = first.build().eval()
     with torch.no_grad():
-        assert first.loss(module, one) == first.loss(module, one), "the noise is part of the batch"
+        assert first.loss(module, one)["wave"] == first.loss(module, one)["wave"], "what is spoiled hangs on the batch"
+
+
+def test_levels_are_dropped_in_most_windows_and_the_run_knows_how_far_it_is(folder: Path) -> None:
+    made = stage(folder)
+    batches = [made.batch(i) for i in range(25)]
+    keep = torch.cat([batch["keep"] for batch in batches])
+    assert set(keep.tolist()) == {1, 2}
+    # all levels in 0.3 of the windows, and by chance in half of the others
+    assert (keep == 2).double().mean().item() == pytest.approx(0.3 + 0.7 / 2, abs=0.08)
+    assert [made.batch(i)["progress"].item() for i in (0, 25, 50, 99)] == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_a_window_that_keeps_one_level_is_restored_from_that_level(folder: Path) -> None:
+    made = stage(folder)
+    batch = made.batch(1)
+    every, one = ({**batch, "keep": torch.full((N_WINDOWS,), levels)} for levels in (2, 1))
+    with_all, with_one = losses(made, every), losses(made, one)
+    assert with_all["wave"] != with_one["wave"]
+    assert with_all["commitment"] == with_one["commitment"]
 
 
 def test_channels_that_a_recording_lacks_never_enter(folder: Path) -> None:
@@ -93,10 +146,20 @@ def test_channels_that_a_recording_lacks_never_enter(folder: Path) -> None:
     assert not batch["eeg"][absent].any()
     filled = dict(batch)
     filled["eeg"] = torch.where(absent[..., None], 5.0, batch["eeg"])
-    filled["positions"] = torch.where(absent[..., None], 0.3, batch["positions"])
-    assert losses(made, filled) == pytest.approx(losses(made, batch), rel=1e-5)
+    filled["electrodes"] = torch.where(absent[..., None], torch.tensor([0.3] * 6 + [0.0]), batch["electrodes"])
+    assert losses(made, filled) == pytest.approx(losses(made, batch), rel=1e-5, nan_ok=True)
     filled["known"] = torch.ones_like(absent)
     assert losses(made, filled)["wave"] != pytest.approx(losses(made, batch)["wave"], rel=1e-3)
+
+
+def test_samples_that_a_window_lacks_never_enter(folder: Path) -> None:
+    made = stage(folder)
+    batch = made.batch(1)
+    batch["valid"] = batch["valid"].clone()
+    batch["valid"][::2, 250:] = False
+    filled = {**batch, "eeg": torch.where(batch["valid"][:, None], batch["eeg"], 9.0)}
+    filled["stimulus"] = torch.where(batch["valid"], batch["stimulus"], 0.0)
+    assert losses(made, filled) == pytest.approx(losses(made, batch), rel=1e-5, nan_ok=True)
 
 
 def test_windows_without_a_label_or_a_stimulus_are_only_reconstructed(folder: Path) -> None:
@@ -104,20 +167,25 @@ def test_windows_without_a_label_or_a_stimulus_are_only_reconstructed(folder: Pa
     batch = next(b for b in map(made.batch, range(9)) if (b["label"] < 0).any())
     without = batch["label"] < 0
     assert torch.equal(without, batch["stimulus"].isnan().all(dim=1))
-    module = made.build().eval()
-    torch.nn.init.zeros_(module.heads["cvep"].weight)
-    module.heads["cvep"].bias.data = torch.tensor([1.0, 0.0, 0.0])
+    module = started(made).eval()
+    head = module.kept.labels["of_cvep"]
+    torch.nn.init.zeros_(head.weight)
+    head.bias.data = torch.tensor([1.0, 0.0, 0.0])
     with torch.no_grad():
         always_x = made.loss(module, batch)["accuracy"].item()
     assert always_x == pytest.approx((batch["label"][~without] == 0).float().mean().item())
     plain = losses(made, batch)
-    assert all(np.isfinite(value) for value in plain.values())
-    nothing = {**batch, "label": torch.full((8,), -1), "stimulus": torch.full((8, 400), torch.nan)}
+    assert all(np.isfinite(value) for name, value in plain.items() if name != "contrast")
+    nothing = {
+        **batch,
+        "label": torch.full((N_WINDOWS,), -1),
+        "stimulus": torch.full((N_WINDOWS, 400), torch.nan),
+    }
     alone = losses(made, nothing)
     assert np.isnan([alone["label"], alone["accuracy"], alone["stimulus"]]).all()
     weights = made.config.losses
-    heads = weights.label * plain["label"] + weights.stimulus * plain["stimulus"]
-    assert alone["loss"] == pytest.approx(plain["loss"] - heads, rel=1e-5)
+    read = weights.label * plain["label"] + weights.stimulus * plain["stimulus"]
+    assert alone["loss"] == pytest.approx(plain["loss"] - read, rel=1e-5)
 
 
 def test_a_set_that_is_not_aligned_has_no_label(folder: Path) -> None:
@@ -126,19 +194,114 @@ def test_a_set_that_is_not_aligned_has_no_label(folder: Path) -> None:
     assert batch["stimulus"].isnan().all()
 
 
-def test_names_and_sets_that_cannot_work_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_settings_that_cannot_work_are_refused(folder: Path) -> None:
     for wrong in ({"aligned": ["letters"]}, {"weights": {"letters": 2.0}}):
         with pytest.raises(ConfigError, match=r"letters.*cvep"):
             stage(folder, **wrong)
-    one_label = [{**r, "json": {**r["json"], "label": "x"}} for r in records()[:3]]
-    bare = tmp_path / "cvep"
-    write_shard(shard_path(bare, "train", 0), one_label)
-    write_shard(shard_path(bare, "validation", 0), [])
-    write_manifest(bare)
-    with pytest.raises(ConfigError, match="cvep has no two labels"):
-        stage(bare)
-    with pytest.raises(DataError, match="no validation windows"):
-        stage(bare, aligned=[])
+    for levels in (0, 3):
+        with pytest.raises(ConfigError, match="levels_in_use"):
+            EEGTokenizerStageConfig(data=EEGDataConfig(samples=[folder]), network=TINY, levels_in_use=levels)
+
+
+def test_sets_of_different_front_ends_are_refused(folder: Path, tmp_path: Path) -> None:
+    other = write_samples(tmp_path / "other", records(), high_hz=40.0)
+    with pytest.raises(ConfigError, match=r"other was preprocessed as|other as"):
+        stage(folder, samples=[folder, other])
+
+
+# --- the parts of the loss
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts(folder: Path, other_folder: Path, embeddings: Path) -> None:
+    weights = {"wave": 0.7, "label": 0.3, "contrast": 0.4, "adversary": 0.2, "commitment": 2.0}
+    made = stage(folder, loss=weights, samples=[folder, other_folder], embeddings={"cvep": embeddings})
+    found = losses(made, made.batch(2))
+    given = asdict(made.config.losses)
+    parts = {name: value for name, value in found.items() if name not in {"loss", "accuracy"}}
+    assert set(parts) == set(given) - {"label_smoothing"}
+    assert found["loss"] == pytest.approx(sum(given[name] * value for name, value in parts.items()), rel=1e-5)
+
+
+def test_losses_of_weight_0_leave_no_trace(folder: Path, embeddings: Path) -> None:
+    made = stage(folder, loss=OFF | {"wave": 1.0}, embeddings={"cvep": embeddings})
+    module = started(made)
+    found = made.loss(module, made.batch(1))
+    assert "adversary" not in found
+    assert found["loss"].item() == found["wave"].item()
+    (wanted,) = torch.autograd.grad(found["wave"], [module.network.encoder.to_latents.weight], retain_graph=True)
+    found["loss"].backward()
+    torch.testing.assert_close(module.network.encoder.to_latents.weight.grad, wanted)
+    for head in (module.first, module.kept, module.contrast, module.adversary):
+        assert all(p.grad is None or not p.grad.any() for p in head.parameters())
+
+
+def test_a_loss_that_is_not_a_number_shows(folder: Path) -> None:
+    """Only what a batch does not have may be left out of the sum; the loop skips steps whose loss is NaN."""
+    made = stage(folder)
+    module = started(made).eval()
+    module.network.decoder.smooth.bias.data[0] = torch.nan
+    with torch.no_grad():
+        assert made.loss(module, made.batch(1))["loss"].isnan()
+    module.network.encoder.to_latents.bias.data[0] = torch.nan
+    with torch.no_grad():
+        assert made.loss(module, made.batch(1))["loss"].isnan()
+
+
+def test_the_contrast_has_the_windows_with_an_embedding(folder: Path, embeddings: Path) -> None:
+    made = stage(folder, loss=OFF | {"contrast": 1.0}, embeddings={"cvep": embeddings})
+    assert made.fingerprint != stage(folder).fingerprint
+    batch = next(b for b in map(made.batch, range(9)) if b["embedding"].isnan().any())
+    module = started(made)
+    found = made.loss(module, batch)
+    assert found["contrast"].isfinite()
+    known = batch["embedding"].isfinite().all(1)
+    assert torch.equal(known, batch["label"] >= 0)
+    found["loss"].backward()
+    assert module.network.encoder.to_latents.weight.grad.norm() > 0, "the codes are drawn"
+    assert (
+        module.network.decoder.to_sources.weight.grad is None or not module.network.decoder.to_sources.weight.grad.any()
+    )
+    one = {**batch, "embedding": torch.where(torch.arange(N_WINDOWS)[:, None] == 1, batch["embedding"], torch.nan)}
+    assert made.loss(module, one)["contrast"].isnan(), "nothing to tell apart"
+    assert np.isnan(losses(stage(folder), stage(folder).batch(0))["contrast"])
+
+
+def test_the_contrast_falls_in_training(folder: Path, embeddings: Path) -> None:
+    made = stage(folder, loss=OFF | {"contrast": 1.0, "commitment": 1.0}, embeddings={"cvep": embeddings})
+    module = started(made)
+    optimizer = torch.optim.AdamW(module.parameters(), 3e-3)
+    found = []
+    for _ in range(15):
+        parts = made.loss(module, made.batch(1))
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        optimizer.step()
+        found.append(parts["contrast"].item())
+    assert np.isfinite(found).all()
+    assert np.mean(found[-3:]) < found[0] - 0.3
+
+
+def test_the_adversary_pushes_the_codes_the_other_way(
+    folder: Path, other_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stage(folder, loss=OFF | {"adversary": 1.0}, samples=[folder, other_folder])
+    batch = made.batch(1) | {"progress": torch.tensor(1.0)}
+    assert set(batch["set"].tolist()) == {0, 1}
+
+    def gradients() -> tuple[Tensor, Tensor]:
+        module = started(made)
+        made.loss(module, batch)["loss"].backward()
+        return module.network.encoder.to_latents.weight.grad, module.adversary.classify[0].weight.grad
+
+    codes, own = gradients()
+    monkeypatch.setattr(heads, "_Reverse", SimpleNamespace(apply=lambda latents, strength: latents))
+    plain_codes, plain_own = gradients()
+    assert codes.norm() > 0
+    torch.testing.assert_close(codes, -0.9999092 * plain_codes, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(own, plain_own)
+
+
+# --- the whole
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -146,17 +309,18 @@ def test_it_learns_shows_what_it_restores_and_exports_a_tokenizer(folder: Path, 
     made = stage(folder)
     torch.manual_seed(0)
     module = made.build().to(device)
-    optimizer = torch.optim.AdamW(module.parameters(), 1e-2)
+    optimizer = torch.optim.AdamW(module.parameters(), 5e-3)
     totals = []
-    for index in range(40):
+    for index in range(30):
         batch = {name: value.to(device) for name, value in made.batch(index % 2).items()}
         found = made.loss(module.train(), batch)
         optimizer.zero_grad()
         found["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         totals.append(found["loss"].item())
     assert np.isfinite(totals).all()
-    assert np.mean(totals[-5:]) < 0.85 * np.mean(totals[:5])
+    assert np.mean(totals[-5:]) < 0.9 * np.mean(totals[:5])
     with torch.no_grad():
         numbers = made.validate(module.eval())
         shown = made.examples(module)
@@ -167,11 +331,34 @@ def test_it_learns_shows_what_it_restores_and_exports_a_tokenizer(folder: Path, 
     with atomic_folder(tmp_path / "eeg") as temporary:
         made.export(module, temporary)
     tokenizer = EEGTokenizer.load(tmp_path / "eeg")
-    names = tuple(records()[0]["json"]["ch_names"])
-    eeg = records()[0]["npy"].astype(np.float32)
+    assert tokenizer.preprocess == Preprocess()
+    first = records()[0]
+    names, eeg = tuple(first["json"]["ch_names"]), first["npy"].astype(np.float32)
     window = Window(eeg, names, electrode_positions(names), scale_uV=1.0)
-    (tokens,) = tokenizer.encode([window])
-    assert tokens.ids.shape == (16 * TINY.tokens_per_step,)
-    assert len(np.unique(tokens.ids)) > TINY.tokens_per_step
-    louder = tokenizer.encode([replace(window, eeg_uV=2 * eeg, scale_uV=2.0)])[0]
+    (tokens,) = tokenizer.encode_windows([window])
+    assert tokens.ids.shape == (16 * TINY.levels,)
+    assert len(np.unique(tokens.ids)) > 2 * TINY.levels
+    louder = tokenizer.encode_windows([replace(window, eeg_uV=2 * eeg, scale_uV=2.0)])[0]
     assert np.array_equal(louder.ids, tokens.ids)
+    (restored,) = tokenizer.decode_windows([tokens], window.positions, names)
+    assert np.corrcoef(restored.eeg_uV.ravel(), eeg.ravel())[0, 1] > 0.1
+
+
+def test_the_exported_tokenizer_writes_the_levels_that_documents_want(folder: Path, tmp_path: Path) -> None:
+    made = stage(folder)
+    made.config = replace(made.config, levels_in_use=1)
+    with atomic_folder(tmp_path / "eeg") as temporary:
+        made.export(started(made), temporary)
+    tokenizer = EEGTokenizer.load(tmp_path / "eeg")
+    assert (tokenizer.tokens_per_step, tokenizer.with_levels(2).tokens_per_step) == (1, 2)
+
+
+def test_validation_is_the_mean_over_sets_and_the_same_every_time(folder: Path, other_folder: Path) -> None:
+    made = stage(folder, samples=[folder, other_folder])
+    module = started(made).eval()
+    with torch.no_grad():
+        numbers, again = made.validate(module), made.validate(module)
+    assert numbers == again
+    assert numbers["score"] == pytest.approx((numbers["cvep/loss"] + numbers["few/loss"]) / 2)
+    assert "few/accuracy" not in numbers, "it is not aligned"
+    assert {"cvep/accuracy", "cvep/label", "cvep/wave", "cvep/correlation", "few/wave"} <= set(numbers)

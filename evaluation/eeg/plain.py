@@ -1,0 +1,301 @@
+"""The plain ways to make few bits of EEG, which the EEG tokenizer is measured against: PCA with k-means or scalars.
+
+Both code patches of 100 ms of all channels at once. PCA needs one fixed montage, so each is fitted anew for every set, on
+its own training windows: an advantage over a tokenizer of any montage, and one that a new cap takes away.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log2
+from typing import Protocol, Self
+
+import numpy as np
+from tqdm import tqdm
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.seed import generator
+from neuroleon.signals.window import Window
+
+PATCH_SAMPLES = 20  # 100 ms at 200 Hz
+MOST_PATCHES = 20_000  # that are fitted to, drawn from the training windows
+PATCHES_PER_CODE = 16  # below, codebooks learn their training patches by heart
+LARGEST_CODE_BITS = 10
+ABSENT_RIDGE = 1e-3  # of the mean variance: average-referenced channels have a singular covariance
+LLOYD_ROUNDS = 25
+
+
+class Codec(Protocol):
+    """EEG to bits and back, fitted on training windows; `bits_per_second` is what those windows took."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def bits_per_second(self) -> float: ...
+    def restore(self, windows: list[Window]) -> list[np.ndarray]:
+        """The decoded microvolts (n_chans, n_times) of each window, in its own shape."""
+        ...
+
+
+def patch_starts(n_times: int, patch: int) -> list[int]:
+    """Where patches begin; the last overlaps the one before when `n_times` is no multiple, so nothing is padded."""
+    return [*range(0, n_times - patch, patch), n_times - patch]
+
+
+def spent_bits_per_second(windows: Sequence[Window], patch: int, bits_of_patch: Sequence[float]) -> float:
+    """Bits over seconds of windows whose patches take `bits_of_patch`, one number for each window."""
+    bits = [b * len(patch_starts(w.eeg_uV.shape[1], patch)) for w, b in zip(windows, bits_of_patch, strict=True)]
+    return float(sum(bits) / sum(w.eeg_uV.shape[1] / w.sfreq for w in windows))
+
+
+def bits_of_patch(windows: Sequence[Window], bits_per_second: float) -> int:
+    """Whole bits of 100 ms at a rate; 100, 200, 400, 800, 1600 bit/s are 10 to 160 bits.
+
+    Raises:
+        ConfigError: they are not whole, or none.
+        DataError: no window, another rate than 200 Hz, or one shorter than a patch.
+    """
+    check_windows(windows, PATCH_SAMPLES)
+    bits = bits_per_second * PATCH_SAMPLES / windows[0].sfreq
+    if bits < 1 or bits != int(bits):
+        raise ConfigError(f"plain codec: {bits_per_second:g} bit/s are {bits:g} bits per 100 ms; give a multiple of 10")
+    return int(bits)
+
+
+def check_windows(windows: Sequence[Window], shortest: int) -> None:
+    """Raise DataError unless there are windows at 200 Hz of at least `shortest` samples."""
+    if not windows:
+        raise DataError("codec: no window to fit or restore; give one or more")
+    for window in windows:
+        if window.sfreq != 200.0 or window.eeg_uV.shape[1] < shortest:
+            raise DataError(
+                f"codec: a window of {window.eeg_uV.shape[1]} samples at {window.sfreq:g} Hz; expected at least "
+                f"{shortest} at 200 Hz"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchPCA:
+    """Patches of one montage in units of their window's scale, and their principal axes.
+
+    `mean` (d,) and `covariance` (d, d) of patches of d = n_chans * 20 numbers, channel by channel; `axes` (d, d) by
+    falling variance `variances` (d,). A channel that a window lacks is coded at its expected value, given the others.
+    """
+
+    ch_names: tuple[str, ...]
+    mean: np.ndarray
+    covariance: np.ndarray
+    axes: np.ndarray
+    variances: np.ndarray
+
+    @classmethod
+    def fit(cls, windows: Sequence[Window], seed: int) -> tuple[Self, np.ndarray]:
+        """The axes, and the components (n, d) of at most 20,000 training patches.
+
+        Raises:
+            DataError: as `patches`.
+        """
+        montages = Counter(window.ch_names for window in windows)
+        ch_names = max(montages, key=lambda names: (len(names), montages[names], names))
+        whole = _moments(np.concatenate([_cut(w, w.eeg_uV / w.scale_uV) for w in windows if w.ch_names == ch_names]))
+        bare = cls(ch_names=ch_names, mean=whole[0], covariance=whole[1], axes=whole[1], variances=whole[0])
+        patches = bare.patches(windows)
+        keep = generator("patches", seed).permutation(len(patches))[:MOST_PATCHES]
+        patches = patches[np.sort(keep)]
+        mean, covariance = _moments(patches)
+        variances, axes = np.linalg.eigh(covariance)
+        axes = axes[:, ::-1].astype(np.float32)
+        pca = cls(
+            ch_names=ch_names,
+            mean=mean,
+            covariance=covariance,
+            axes=axes,
+            variances=variances[::-1].clip(min=0.0),
+        )
+        return pca, pca.components(patches)
+
+    def patches(self, windows: Sequence[Window]) -> np.ndarray:
+        """All patches of the windows, one window after the other: float32 (n, d).
+
+        Raises:
+            DataError: a window has a channel that the montage lacks.
+        """
+        found = []
+        for window in windows:
+            rows = self._rows(window)
+            signal = np.zeros((len(self.ch_names), window.eeg_uV.shape[1]), np.float32)
+            signal[rows] = window.eeg_uV / window.scale_uV
+            patches = _cut(window, signal)
+            found.append(self._with_expected(patches, rows) if len(rows) < len(self.ch_names) else patches)
+        return np.concatenate(found)
+
+    def _rows(self, window: Window) -> list[int]:
+        if unknown := [name for name in window.ch_names if name not in self.ch_names]:
+            raise DataError(
+                f"plain codec: channels {', '.join(unknown)} are not of the montage {', '.join(self.ch_names)} that it "
+                "was fitted to; fit one for these windows"
+            )
+        return [self.ch_names.index(name) for name in window.ch_names]
+
+    def _with_expected(self, patches: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+        """Patches with the channels that are not among `rows` at their mean given the others, as of a Gaussian."""
+        known = np.isin(np.arange(len(self.ch_names)), rows).repeat(PATCH_SAMPLES)
+        of_known = self.covariance[np.ix_(known, known)]
+        ridge = ABSENT_RIDGE * np.trace(of_known) / len(of_known) * np.eye(len(of_known))
+        weights = np.linalg.solve(of_known + ridge, self.covariance[np.ix_(known, ~known)])
+        patches[:, ~known] = (patches[:, known] - self.mean[known]) @ weights + self.mean[~known]
+        return patches
+
+    def components(self, patches: np.ndarray) -> np.ndarray:
+        """Patches (n, d) along the axes: float32 (n, d)."""
+        return ((patches - self.mean) @ self.axes).astype(np.float32)
+
+    def signals(self, components: np.ndarray, windows: Sequence[Window]) -> list[np.ndarray]:
+        """Components (n, k) of all patches of the windows -> microvolts of each window, at its own channels."""
+        patches = (components @ self.axes[:, : components.shape[1]].T + self.mean).astype(np.float32)
+        patches = patches.reshape(-1, len(self.ch_names), PATCH_SAMPLES)
+        signals, used = [], 0
+        for window in windows:
+            signal = np.empty_like(window.eeg_uV)
+            for start in patch_starts(window.eeg_uV.shape[1], PATCH_SAMPLES):
+                signal[:, start : start + PATCH_SAMPLES] = patches[used, self._rows(window)]
+                used += 1
+            signals.append(signal * np.float32(window.scale_uV))
+        return signals
+
+
+def _cut(window: Window, scaled: np.ndarray) -> np.ndarray:
+    """Patches (n, n_chans * 20) of a window's signal (n_chans, n_times)."""
+    starts = patch_starts(window.eeg_uV.shape[1], PATCH_SAMPLES)
+    return np.stack([scaled[:, start : start + PATCH_SAMPLES].ravel() for start in starts])
+
+
+def _moments(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = patches.mean(axis=0, dtype=np.float64)
+    centred = patches - mean
+    return mean, centred.T @ centred / len(centred)
+
+
+def nearest(values: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """Index (n,) of the code (m, d) nearest to each of `values` (n, d)."""
+    lengths = (codebook**2).sum(axis=1)
+    blocks = np.array_split(values, max(1, len(values) // 8192))
+    return np.concatenate([(lengths - 2 * block @ codebook.T).argmin(axis=1) for block in blocks])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainCodec:
+    """PCA, then product and residual k-means: each codebook refines what the ones before left of a group of components.
+
+    `stages` are (group of components, codes (m, group)) in their order.
+    """
+
+    name: str
+    bits_per_second: float
+    pca: PatchPCA
+    stages: tuple[tuple[slice, np.ndarray], ...]
+
+    @classmethod
+    def fit(cls, windows: Sequence[Window], bits_per_second: float, seed: int) -> Self:
+        """Spend the bits of a patch codebook by codebook, each on the group that has most left to describe.
+
+        Raises:
+            ConfigError: no multiple of 10 bit/s.
+            DataError: no windows, of another rate than 200 Hz, shorter than 100 ms, or too few for a codebook.
+        """
+        left = bits_of_patch(windows, bits_per_second)
+        pca, rest = PatchPCA.fit(windows, seed)
+        code_bits = min(LARGEST_CODE_BITS, int(log2(max(1, len(rest) / PATCHES_PER_CODE))))
+        if code_bits < 1:
+            raise DataError(f"plain codec: {len(rest)} patches to fit to; expected {2 * PATCHES_PER_CODE}, add windows")
+        n_used = _n_components(left, rest.shape[1])
+        width = _group_width(left, n_used)
+        groups = [slice(start, min(start + width, n_used)) for start in range(0, n_used, width)]
+        stages = []
+        with tqdm(total=left, desc="plain codec", unit="bit", leave=False, dynamic_ncols=True) as bar:
+            while left:
+                bits = min(code_bits, left)
+                group = max(groups, key=lambda g: float((rest[:, g] ** 2).sum()))
+                codes = _k_means(rest[:, group], 2**bits, seed)
+                rest[:, group] -= codes[nearest(rest[:, group], codes)]
+                stages.append((group, codes))
+                left -= bits
+                bar.update(bits)
+        spent = spent_bits_per_second(windows, PATCH_SAMPLES, [bits_of_patch(windows, bits_per_second)] * len(windows))
+        return cls(name="PCA + k-means", bits_per_second=spent, pca=pca, stages=tuple(stages))
+
+    def restore(self, windows: list[Window]) -> list[np.ndarray]:
+        """Decoded microvolts; see `Codec`.
+
+        Raises:
+            DataError: a window has a channel, or a rate, that the codec was not fitted to.
+        """
+        check_windows(windows, PATCH_SAMPLES)
+        rest = self.pca.components(self.pca.patches(windows))[:, : max(group.stop for group, _ in self.stages)]
+        total = np.zeros_like(rest)
+        for group, codes in self.stages:
+            found = codes[nearest(rest[:, group], codes)]
+            total[:, group] += found
+            rest[:, group] -= found
+        return self.pca.signals(total, windows)
+
+
+def _k_means(values: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
+    """Codes float32 (n_codes, d) of values (n, d)."""
+    from sklearn.cluster import KMeans
+
+    rounds = KMeans(n_codes, init="random", n_init=1, max_iter=10, random_state=seed, copy_x=True)
+    return rounds.fit(values).cluster_centers_.astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PcaScalarCodec:
+    """PCA, then one scalar quantizer for each component (Lloyd 1982, Max 1960), as many bits as its variance deserves.
+
+    `levels` are the values of the components that get bits, largest variance first, 2 to the power of their bits each.
+    """
+
+    name: str
+    bits_per_second: float
+    pca: PatchPCA
+    levels: tuple[np.ndarray, ...]
+
+    @classmethod
+    def fit(cls, windows: Sequence[Window], bits_per_second: float, seed: int) -> Self:
+        """Each bit goes to the component with most distortion left, a quarter with every bit (reverse water-filling).
+
+        Raises:
+            ConfigError: no multiple of 10 bit/s.
+            DataError: no windows, of another rate than 200 Hz, or shorter than 100 ms.
+        """
+        bits = bits_of_patch(windows, bits_per_second)
+        pca, components = PatchPCA.fit(windows, seed)
+        given = np.zeros(len(pca.variances), int)
+        for _ in range(bits):
+            given[np.argmax(pca.variances / 4.0**given)] += 1
+        levels = tuple(_lloyd_max(components[:, i], 2 ** int(given[i])) for i in np.flatnonzero(given))
+        spent = spent_bits_per_second(windows, PATCH_SAMPLES, [bits] * len(windows))
+        return cls(name="PCA + scalars", bits_per_second=spent, pca=pca, levels=levels)
+
+    def restore(self, windows: list[Window]) -> list[np.ndarray]:
+        """Decoded microvolts; see `Codec`.
+
+        Raises:
+            DataError: a window has a channel, or a rate, that the codec was not fitted to.
+        """
+        check_windows(windows, PATCH_SAMPLES)
+        components = self.pca.components(self.pca.patches(windows))[:, : len(self.levels)]
+        for column, levels in zip(components.T, self.levels, strict=True):
+            column[:] = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, column)]
+        return self.pca.signals(components, windows)
+
+
+def _lloyd_max(values: np.ndarray, n_levels: int) -> np.ndarray:
+    """The levels, ascending, of a quantizer of values (n,): each is the mean of the values that are nearest to it."""
+    levels = np.quantile(values, (np.arange(n_levels) + 0.5) / n_levels).astype(np.float64)
+    for _ in range(LLOYD_ROUNDS):
+        nearest_level = np.searchsorted((levels[1:] + levels[:-1]) / 2, values)
+        counts = np.bincount(nearest_level, minlength=n_levels)
+        sums = np.bincount(nearest_level, weights=values, minlength=n_levels)
+        levels = np.sort(np.where(counts > 0, sums / np.maximum(counts, 1), levels))
+    return levels.astype(np.float32)

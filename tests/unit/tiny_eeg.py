@@ -1,0 +1,60 @@
+"""A small EEG tokenizer whose codebooks were started from real windows, and real recordings, for tests."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.signals.montage import electrodes
+from neuroleon.signals.plausibility import pieces
+from neuroleon.signals.preprocess import Preprocess
+from neuroleon.signals.window import Window
+from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.network import EEGNetwork
+from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples" / "recordings").glob("*.edf"))
+CONFIG = EEGTokenizerConfig(
+    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=4, codes=32, code_dim=8
+)
+
+
+def eegmat(name: str = "Subject00_2.edf") -> Path:
+    """A recording of 62 s, 19 electrodes, 500 Hz, of the EEG mental arithmetic set; the test is skipped without it."""
+    path = ROOT.parent / "shared" / "data" / "eegmat" / name
+    if not path.exists():
+        pytest.skip("shared/data/eegmat is not here")
+    return path
+
+
+@cache
+def real_windows(path: Path = EXAMPLES[0], seconds: float = 1.0) -> tuple[Window, ...]:
+    """Consecutive windows of a recording."""
+    made = Preprocess().apply(read_recording(path))
+    recording, size = made.recording, round(seconds * 200)
+    return tuple(
+        Window(recording.eeg_uV[:, start : start + size], recording.ch_names, recording.positions, made.scale_uV)
+        for first, stop in pieces(recording.n_times, recording.boundaries)
+        for start in range(first, stop - size + 1, size)
+    )
+
+
+@cache
+def tiny_tokenizer() -> EEGTokenizer:
+    """Untrained, but with codes for what its encoder makes of real EEG."""
+    torch.manual_seed(0)
+    network = EEGNetwork(CONFIG).train()
+    windows = [window for path in EXAMPLES for window in real_windows(path)]
+    for chans in {len(window.ch_names) for window in windows}:
+        batch = [window for window in windows if len(window.ch_names) == chans]
+        eeg = torch.from_numpy(np.stack([window.eeg_uV / window.scale_uV for window in batch]))
+        places = torch.from_numpy(np.stack([electrodes(window.positions) for window in batch]))
+        valid = torch.ones(len(batch), eeg.shape[2], dtype=torch.bool)
+        with torch.no_grad():
+            latents = network.encoder(eeg, places, torch.ones(eeg.shape[:2], dtype=torch.bool), valid).flatten(0, 1)
+            network.quantizer(latents, torch.full((len(latents),), CONFIG.levels))
+    return EEGTokenizer(CONFIG, Preprocess(), network)

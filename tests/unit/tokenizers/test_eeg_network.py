@@ -1,0 +1,208 @@
+"""The network of the EEG tokenizer: what it must not see, what montages it takes, and that causal means causal."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from neuroleon.signals.montage import electrode_positions, electrodes
+from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.network import POWER_FLOOR, EEGNetwork, SpectralFeatures, existing_steps
+
+CONFIG = EEGTokenizerConfig(
+    sources=4, dim=32, heads=2, encoder_layers=2, decoder_layers=2, spectral_samples=(200, 800), code_dim=8
+)
+STEP = CONFIG.step_samples
+NAMES = ("Fz", "C3", "Cz", "C4", "Pz", "O1", "Oz", "O2")
+ALMOST = {"rtol": 0.0, "atol": 1e-9}  # in double precision, where numbers are about 1
+
+
+def network(**changes: object) -> EEGNetwork:
+    torch.manual_seed(0)
+    return EEGNetwork(replace(CONFIG, **changes)).double().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["both ways", "causal"])
+def either(request: pytest.FixtureRequest) -> EEGNetwork:
+    return network(causal=request.param)
+
+
+@pytest.fixture(scope="module")
+def plain() -> EEGNetwork:
+    return network()
+
+
+def signal(n_times: int, n_chans: int = len(NAMES), seed: int = 0) -> Tensor:
+    return torch.randn(1, n_chans, n_times, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def places(names: tuple[str, ...] = NAMES) -> Tensor:
+    return torch.from_numpy(electrodes(electrode_positions(names)))[None].double()
+
+
+def encode(
+    made: EEGNetwork,
+    eeg: Tensor,
+    where: Tensor | None = None,
+    present: Tensor | None = None,
+    n_valid: int | None = None,
+) -> Tensor:
+    """Latents (n_steps, latent_dim) of one window whose first `n_valid` samples exist."""
+    n_times = eeg.shape[-1]
+    valid = (torch.arange(n_times) < (n_times if n_valid is None else n_valid))[None]
+    present = torch.ones(eeg.shape[:2], dtype=torch.bool) if present is None else present
+    return made.encoder(eeg, places() if where is None else where, present, valid)[0]
+
+
+def padded(eeg: Tensor, n_steps: int, fill: float = 0.0) -> Tensor:
+    rest = -eeg.shape[-1] % STEP + n_steps * STEP
+    return torch.nn.functional.pad(eeg, (0, rest), value=fill)
+
+
+def test_channels_that_are_not_present_do_not_matter(either: EEGNetwork) -> None:
+    eeg, where, present = signal(400), places(), torch.arange(8)[None] != 3
+    filled, moved = eeg.clone(), where.clone()
+    filled[:, 3], moved[:, 3] = 1e6, torch.tensor([9.0, -9.0, 9.0, 1.0, 2.0, 3.0, 1.0])
+    expected = encode(either, eeg, where, present)
+    torch.testing.assert_close(encode(either, filled, moved, present), expected, **ALMOST)
+    without = [i for i in range(8) if i != 3]
+    torch.testing.assert_close(encode(either, eeg[:, without], where[:, without]), expected, **ALMOST)
+    assert not torch.allclose(encode(either, filled, moved), expected)
+
+
+def test_samples_that_are_not_valid_do_not_matter(either: EEGNetwork) -> None:
+    eeg, present = signal(400), torch.ones(1, 8, dtype=torch.bool)
+    valid = torch.ones(1, 400, dtype=torch.bool)
+    valid[:, 60:110] = valid[:, 390:] = False
+    filled = torch.where(valid[:, None], eeg, 1e6)
+    one, other = (either.encoder(x, places(), present, valid) for x in (eeg, filled))
+    torch.testing.assert_close(one, other, **ALMOST)
+
+
+@pytest.mark.parametrize("n_times", [50, 88, 400, 430])
+@pytest.mark.parametrize("n_steps", [1, 7, 40])
+def test_what_is_appended_and_not_valid_changes_no_latent(either: EEGNetwork, n_times: int, n_steps: int) -> None:
+    eeg = signal(n_times)
+    alone = encode(either, padded(eeg, 0), n_valid=n_times)
+    longer = encode(either, padded(eeg, n_steps, fill=7.0), n_valid=n_times)
+    torch.testing.assert_close(longer[: len(alone)], alone, **ALMOST)
+
+
+def test_a_last_step_that_is_not_whole_is_told_from_one_that_ends_in_zeros(either: EEGNetwork) -> None:
+    eeg = padded(signal(88), 0)
+    partial, zeros = encode(either, eeg, n_valid=88), encode(either, eeg)
+    assert partial.shape == (4, CONFIG.latent_dim)
+    assert (partial[-1] - zeros[-1]).norm() > 1e-2
+    assert existing_steps((torch.arange(100) < 88)[None], STEP).all()
+    assert existing_steps((torch.arange(100) < 75)[None], STEP).tolist() == [[True] * 3 + [False]]
+
+
+def test_the_order_of_channels_does_not_matter(either: EEGNetwork) -> None:
+    eeg, where = signal(400), places()
+    order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
+    torch.testing.assert_close(encode(either, eeg[:, order], where[:, order]), encode(either, eeg, where), **ALMOST)
+    assert not torch.allclose(encode(either, eeg[:, order], where), encode(either, eeg, where)), "places do matter"
+
+
+@pytest.mark.parametrize("n_chans", [1, 2, 256])
+def test_any_number_of_channels(plain: EEGNetwork, n_chans: int) -> None:
+    directions = torch.randn(1, n_chans, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    where = torch.nn.functional.pad(directions / directions.norm(dim=-1, keepdim=True), (0, 4))
+    eeg = signal(200, n_chans)
+    latents = encode(plain, eeg, where)
+    assert latents.shape == (8, CONFIG.latent_dim)
+    assert latents.isfinite().all()
+    assert not torch.allclose(encode(plain, -eeg, where), latents), "the signal passes"
+    restored = plain.decoder(latents[None], where, torch.ones(1, 8, dtype=torch.bool))
+    assert restored.shape == (1, n_chans, 200)
+    assert restored.isfinite().all()
+
+
+def bipolar(anodes: tuple[str, ...], cathodes: tuple[str, ...]) -> Tensor:
+    pairs = np.concatenate([electrode_positions(anodes), electrode_positions(cathodes)], axis=1)
+    return torch.from_numpy(electrodes(pairs))[None].double()
+
+
+def test_a_bipolar_electrode_pair_is_decoded_to_the_difference_of_its_electrodes(plain: EEGNetwork) -> None:
+    latents = torch.randn(1, 8, CONFIG.latent_dim, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    exists = torch.ones(1, 8, dtype=torch.bool)
+    single = plain.decoder(latents, places(("Fz", "Oz", "C3", "C4")), exists)[0]
+    pairs = plain.decoder(latents, bipolar(("Fz", "C3", "Oz"), ("Oz", "C4", "X")), exists)[0]
+    torch.testing.assert_close(pairs[0], single[0] - single[1], **ALMOST)
+    torch.testing.assert_close(pairs[1], single[2] - single[3], **ALMOST)
+    torch.testing.assert_close(pairs[2], single[1], **ALMOST)  # no cathode: the common reference
+
+
+def test_the_encoder_reads_the_second_electrode_of_a_bipolar_channel(plain: EEGNetwork) -> None:
+    eeg, anodes = signal(200, 2), ("Fz", "C3")
+    one, other, turned, none = (
+        encode(plain, eeg, bipolar(*pair))
+        for pair in (
+            (anodes, ("Oz", "C4")),
+            (anodes, ("Pz", "C4")),
+            (("Oz", "C4"), anodes),
+            (anodes, ("X", "X")),
+        )
+    )
+    assert not torch.allclose(one, other)
+    assert not torch.allclose(one, turned)
+    assert not torch.allclose(one, none)
+    torch.testing.assert_close(none, encode(plain, eeg, places(anodes)), **ALMOST)
+
+
+def test_steps_that_do_not_exist_change_nothing_in_the_decoder(plain: EEGNetwork) -> None:
+    latents = torch.randn(1, 12, CONFIG.latent_dim, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    alone = plain.decoder(latents[:, :8], places(), torch.ones(1, 8, dtype=torch.bool))
+    longer = plain.decoder(latents, places(), (torch.arange(12) < 8)[None])
+    torch.testing.assert_close(longer[..., : 8 * STEP], alone, **ALMOST)
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 8, 19, 40])
+def test_causal_latents_of_a_prefix_are_the_prefix_of_the_latents(n_steps: int) -> None:
+    eeg = signal(1200)
+    for causal in (True, False):
+        made = network(causal=causal)
+        whole, prefix = encode(made, eeg)[:n_steps], encode(made, eeg[..., : n_steps * STEP])
+        if causal:
+            torch.testing.assert_close(prefix, whole, **ALMOST)
+        else:
+            assert (prefix - whole)[-1].norm() > 1e-3
+
+
+def test_a_causal_step_sees_its_own_last_sample() -> None:
+    """What it must not see is tested above; this says that it does not wait longer than it has to."""
+    made, eeg = network(causal=True), signal(400)
+    changed = eeg.clone()
+    changed[..., 10 * STEP - 1] += 1.0
+    difference = (encode(made, changed) - encode(made, eeg)).norm(dim=-1)
+    assert difference[:9].max() < 1e-9
+    assert difference[9] > 1e-3
+
+
+def test_where_a_step_stands_in_its_window_is_in_its_latent(plain: EEGNetwork) -> None:
+    one_step = signal(STEP).repeat(1, 1, 160)  # 20 s of one and the same step
+    latents = encode(plain, one_step)[60:100]  # far from the ends, which are seen
+    assert (latents[1:] - latents[:-1]).norm(dim=-1).min() > 1e-4
+
+
+@pytest.mark.parametrize("window", [200, 800])
+@pytest.mark.parametrize("causal", [False, True])
+def test_power_around_a_step_is_that_of_a_plain_fourier_transform(window: int, causal: bool) -> None:
+    module = SpectralFeatures(replace(CONFIG, causal=causal), window).double().eval()
+    module.project = torch.nn.Identity()
+    sources, valid = signal(1000, 4), torch.arange(1000)[None] < 925
+    sources = sources * valid[:, None]
+    found = module(sources, valid)[0].reshape(40, 4, module.n_bins)
+    hann = torch.hann_window(window).double().numpy()
+    for step in (0, 7, 20, 39):
+        # long windows are seen anew every half second; when causal, that of the step itself is not yet complete
+        block, before = (25, 7 if causal else 4) if window == 200 else (100, 8 if causal else 4)
+        first = (step * 25 // block - before) * block
+        times = np.arange(first, first + window)
+        inside = (times >= 0) & (times < 925)
+        frame = np.where(inside, sources[0].numpy()[:, times.clip(0, 999)], 0.0) * hann
+        power = np.abs(np.fft.rfft(frame))[:, 1 : module.n_bins + 1] ** 2
+        expected = np.log(power / max(1.0, float((hann**2)[inside].sum())) + POWER_FLOOR)
+        np.testing.assert_allclose(found[step].numpy(), expected, atol=1e-9)

@@ -1,0 +1,46 @@
+"""The folder of an EEG tokenizer, read: `config.json`, `model.safetensors`, `manifest.json`."""
+
+from pathlib import Path
+
+import torch
+
+from neuroleon.common.checkpoint import load_tensors
+from neuroleon.common.errors import CheckpointError, ConfigError
+from neuroleon.common.files import read_json, verify_folder
+from neuroleon.signals.preprocess import Preprocess
+from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.network import EEGNetwork
+from neuroleon.tokenizers.eeg.surprise import Calibration
+
+FORMAT = "neuroleon.eeg-tokenizer/2"
+
+
+def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwork, int, Calibration | None]:
+    """Settings, front-end, network, levels in use, and the calibration where there is one.
+
+    Raises:
+        CheckpointError: damaged, of another format, or weights that do not fit their settings.
+    """
+    verify_folder(folder)
+    stored = read_json(folder / "config.json")
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        raise CheckpointError(f"{folder}/config.json: format is not {FORMAT!r}; copy the folder again")
+    try:
+        network_settings = stored["network"] | {"spectral_samples": tuple(stored["network"]["spectral_samples"])}
+        config = EEGTokenizerConfig(**network_settings)
+        preprocess, levels = Preprocess.from_json(stored["preprocess"]), int(stored["levels_in_use"])
+        if not 1 <= levels <= config.levels:
+            raise ConfigError(f"levels_in_use is {levels}, expected 1 to {config.levels}")
+        calibration = Calibration(**stored["calibration"]) if "calibration" in stored else None
+        network = EEGNetwork(config)
+    except (KeyError, TypeError, ValueError, ConfigError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
+    tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
+    codebook = tensors.pop("codebook", torch.zeros(0))
+    learned = {name for name in network.state_dict() if not name.startswith("quantizer.")}
+    wrong = [name for name in learned & set(tensors) if network.state_dict()[name].shape != tensors[name].shape]
+    if set(tensors) != learned or wrong or codebook.shape != network.quantizer.codebook.shape:
+        raise CheckpointError(f"{folder}: model.safetensors does not fit config.json; copy the folder again")
+    network.load_state_dict(tensors, strict=False)
+    network.quantizer.set_codebook(codebook)
+    return config, preprocess, network, levels, calibration
