@@ -6,7 +6,9 @@ import os
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +44,7 @@ def parser() -> ArgumentParser:
     for command in (restore, draw):
         command.add_argument("file", type=Path, help="a recording")
     for command in (tokenize, restore, draw):
-        command.add_argument(
-            "--model", type=str, default=DEFAULT_MODEL, help="a model or tokenizer: folder or hub id"
-        )
+        command.add_argument("--model", type=str, default=DEFAULT_MODEL, help="a model or tokenizer: folder or hub id")
         command.add_argument("--levels", type=int | None, help="ids of a step, from the coarsest on (default: all)")
         command.add_argument("--unit", type=str | None, help="uV, mV, V or nV, where the file does not say it rightly")
     whole = ArgumentParser(prog="eeg.py", description=__doc__, allow_abbrev=False)
@@ -83,6 +83,15 @@ def _read(path: Path, unit: str | None) -> "Recording":
     return read_recording(path, unit=unit)
 
 
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """What the disk or the permissions do not allow is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error}); give another place") from None
+
+
 HEADINGS = ("channels", "left out", "Hz", "min", "scale µV", "tokens", "tokens/s", "bit/s", "x real time", "r", "flag")
 WIDTHS = (8, 8, 5, 6, 8, 8, 8, 6, 11, 6, 0)
 
@@ -90,6 +99,11 @@ WIDTHS = (8, 8, 5, 6, 8, 8, 8, 6, 11, 6, 0)
 def _line(name: str, cells: Sequence[str], width: int) -> str:
     padded = [f"{cell:>{least}}" for cell, least in zip(cells[:-1], WIDTHS, strict=False)]
     return "  ".join([f"{name:<{width}}", *padded, cells[-1]]).rstrip()
+
+
+def _some(words: Sequence[str], n: int = 6) -> str:
+    """The first few words, and how many more there are."""
+    return ", ".join(words[:n]) + (f" and {len(words) - n} more" if len(words) > n else "")
 
 
 def _tokenize_one(path: Path, options: Namespace, tokenizer: "EEGTokenizer") -> tuple["RecordingTokens", list[str]]:
@@ -104,7 +118,8 @@ def _tokenize_one(path: Path, options: Namespace, tokenizer: "EEGTokenizer") -> 
     tokens = _encoded(made, tokenizer)
     took_s = time.perf_counter() - began
     if options.out:
-        tokens.save(options.out / f"{recording.name}.npz")
+        with _writing(options.out):
+            tokens.save(options.out / f"{recording.name}.npz")
     tokens_per_s = len(tokens) / tokens.duration_s
     cells = [
         *(f"{len(tokens.ch_names)}", f"{len(tokens.left_out)}", f"{recording.sfreq:g}"),
@@ -121,10 +136,12 @@ def tokenize(options: Namespace) -> None:
     if options.out and (twice := [name for name, times in names.items() if times > 1]):
         raise ConfigError(f"--out: several files are called {', '.join(twice)}; tokenize them into different folders")
     tokenizer = _tokenizer(options)
+    for slow in ("mne.io", "mne.filter", "scipy.signal"):
+        import_module(slow)  # not in the time of the first file
     width = max(len(path.name) for path in options.files)
     print(_line("file", HEADINGS, width), flush=True)
     failed: list[str] = []
-    remarks: dict[str, list[str]] = defaultdict(list)
+    remarks: dict[str, list[tuple[str, str]]] = defaultdict(list)  # remark -> (channel, file)
     for path in options.files:
         try:
             tokens, cells = _tokenize_one(path, options, tokenizer)
@@ -133,10 +150,13 @@ def tokenize(options: Namespace) -> None:
             failed.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")
             continue
         print(_line(path.name, cells, width), flush=True)
-        for remark in (*(f"left out {name}: {why}" for name, why in tokens.left_out.items()), *tokens.notes):
-            remarks[remark].append(path.name)
-    for remark, files in remarks.items():
-        print(f"{remark} ({files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''})")
+        for name, why in tokens.left_out.items():
+            remarks[f"left out, {why}"].append((name, path.name))
+        for note in tokens.notes:
+            remarks[note].append(("", path.name))
+    for remark, where in remarks.items():
+        channels, files = (list(dict.fromkeys(words)) for words in zip(*where, strict=True))
+        print(f"{remark}{': ' if channels[0] else ''}{_some(channels)} ({_some(files)})")
     if tokenizer.calibration is None:
         print("no flags: the tokenizer is not calibrated, and cannot tell what is unlike EEG")
     for reason in failed:
@@ -176,14 +196,13 @@ def _save(raw: "RawArray", path: Path) -> None:
     if n_bytes > LARGEST_FIF_BYTES:
         raise DataError(f"{path}: {n_bytes / 1e9:.1f} GB, a FIF file holds 2; ask for fewer --channels")
     temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}_raw.fif")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        raw.save(temporary, verbose="ERROR")
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(f"--out {path}: cannot be written ({error}); give another place") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            raw.save(temporary, verbose="ERROR")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def draw(options: Namespace) -> None:
@@ -210,7 +229,8 @@ def draw(options: Namespace) -> None:
     figure = reconstruction_figure(window, restored, "; ".join([*found, *([unlike] if unlike else [])]), options.start)
     content = io.BytesIO()
     figure.savefig(content, format=kind)
-    write_atomic(options.out, content.getvalue())
+    with _writing(options.out):
+        write_atomic(options.out, content.getvalue())
     print("\n".join([*found, *([unlike] if unlike else []), f"written: {options.out}"]))
 
 

@@ -182,7 +182,7 @@ def _save_eeg(window: Window, path: Path) -> None:
     """Write generated EEG as FIF: volts, with electrode positions in mne's head frame."""
     import mne
 
-    metres = window.positions.astype(float) * HEAD_RADIUS_M + HEAD_CENTRE_M
+    metres = window.positions[:, :3].astype(float) * HEAD_RADIUS_M + HEAD_CENTRE_M
     info = mne.create_info(list(window.ch_names), window.sfreq, "eeg")
     info.set_montage(mne.channels.make_dig_montage(dict(zip(window.ch_names, metres, strict=True)), coord_frame="head"))
     mne.io.RawArray(window.eeg_uV * 1e-6, info, verbose="ERROR").save(path, verbose="ERROR")

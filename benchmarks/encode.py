@@ -4,8 +4,8 @@
 
 Times real EEG repeated to the wanted length and electrodes of mne's templates, so that its content is EEG's at every
 channel count. `x real time`: seconds of EEG per second of one core. The floor is what matrix products alone would take:
-their FLOPs (torch's counter) over the rate of a large product, measured in the same run and precision. `from raw`: with the
-front-end (filter, resample, reference) from 500 Hz. Each figure is the median of five runs.
+their FLOPs (torch's counter) over the rate of a large product, measured in the same run and precision. `from raw`:
+with the front-end (filter, resample, reference) from 500 Hz. Each figure is the median of five runs.
 """
 
 import os

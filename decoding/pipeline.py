@@ -138,7 +138,7 @@ class NeuroleonPipeline:
             eeg_steps=self._steps(asks, duration_s),
         )
         positions = electrode_positions(montage)
-        unknown = [name for name, position in zip(montage, positions, strict=True) if np.isnan(position).any()]
+        unknown = [name for name, position in zip(montage, positions, strict=True) if np.isnan(position[:3]).any()]
         if unknown or not len(montage):
             raise DataError(f"montage: no known position for {', '.join(unknown) or 'no electrode'}; use 10-05 names")
         documents = self.engine.generate([asked] * n, settings or Sampling(), [(seed, i) for i in range(n)])

@@ -13,33 +13,36 @@ case "${1:-}" in --short | --restricted) kind=${1#--}; shift ;; esac
 data=${1:-../shared/data} out=${2:-runs/$kind} python=${PYTHON:-python}
 
 sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 eegmat)
-aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300]
-weights='{cvep20: 3, ssvep_exo: 2}'
+eeg_only=(muse_n170 muse_field muse_go_no_go uci_smni)  # these teach the EEG tokenizer alone
+aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300,muse_n170,muse_field]
+weights='{cvep20: 110, ssvep_exo: 50, muse_p300: 40, muse_flicker: 30}'
 recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
 image=() eeg=() tokens=(--variants 5) model=() report=(--limit 120)
 if [ "$kind" = short ]; then
-  sets=(cvep20 muse_flicker) aligned=[cvep20,muse_flicker] weights='{}' recipes='{}'
-  image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_size 16 --data.validation_windows 32)
+  sets=(cvep20 muse_flicker) eeg_only=() aligned=[cvep20,muse_flicker] weights='{}' recipes='{}'
+  image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_s 32 --data.validation_windows 32)
   tokens=(--variants 1) model=(--loop.steps 20 --loop.validate_every 20 --data.validation_records 8) report=(--limit 6)
 elif [ "$kind" = restricted ]; then
   # 40 frequencies 0.2 Hz apart need power in 4 s; few steps: there are 120 windows of it to learn from
-  sets=(ssvep40 vep_edf) aligned=[ssvep40,vep_edf] weights='{ssvep40: 3}' recipes='{ssvep40: 3, vep_edf: 1}'
-  eeg=(--data.batch_size 32 --network.spectral_samples 800 --network.spectral_rank 32
+  sets=(ssvep40 vep_edf) eeg_only=() aligned=[ssvep40,vep_edf] weights='{ssvep40: 60}'
+  recipes='{ssvep40: 3, vep_edf: 1}'
+  eeg=(--network.spectral_samples '[800]' --network.spectral_rank 32
     --loop.steps 700 --loop.validate_every 100 --loop.save_every 100 --schedule.warmup 50)
   tokens=(--variants 10) model=(--loop.steps 1200 --loop.validate_every 150 --loop.save_every 150)
 fi
 samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%s," "${sets[@]}")
 samples="[${samples%,}]" shards="[${shards%,}]"
+recordings=$(printf "$out/samples/%s," "${sets[@]}" "${eeg_only[@]}") recordings="[${recordings%,}]"
 
-for set in "${sets[@]}"; do
+for set in "${sets[@]}" "${eeg_only[@]}"; do
   $python prepare.py samples --recipe "$set" --data "$data" --out "$out/samples"
 done
 $python train.py text-tokenizer --config configs/text-tokenizer.yaml --samples "$samples" \
   --out "$out/text" --export "$out/tokenizers/text"
 $python train.py image-tokenizer --config configs/image-tokenizer.yaml --samples "$samples" --pictures "$photos" \
   --resume auto --out "$out/image" --export "$out/tokenizers/image" "${image[@]}"
-$python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --data.samples "$samples" --data.aligned "$aligned" \
+$python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --data.samples "$recordings" --data.aligned "$aligned" \
   --data.weights "$weights" --resume auto --out "$out/eeg" --export "$out/tokenizers/eeg" "${eeg[@]}"
 $python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
   --out "$out/tokens" "${tokens[@]}"

@@ -72,7 +72,7 @@ def decide(preprocess: Preprocess, recording: Recording) -> Decided:
         DataError: nothing of 0.25 s is left, or it cannot be EEG in microvolts.
     """
     finite = np.isfinite(recording.eeg_uV)
-    working = finite.mean(axis=1) > 0.5
+    working = finite.sum(axis=1) * 2 > recording.n_times
     there = finite[working].all(axis=0)
     edges = {*(np.flatnonzero(np.diff(there)) + 1).tolist(), *recording.boundaries}
     spans = [

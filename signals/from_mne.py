@@ -1,6 +1,7 @@
 """mne objects and plain arrays -> Recording: which columns are EEG, where their electrodes are, where time jumps."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.signals.columns import Columns, copied_columns, eeg_columns
-from neuroleon.signals.montage import derivation, file_positions
+from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M, derivation, electrode_positions, file_positions
 from neuroleon.signals.recording import Recording
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 UNITS_UV = {"uV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 GAP = "BAD_ACQ_SKIP"  # mne's word for a stretch without data, such as the padding of an EDF's last record
 BOUNDARIES = frozenset({"boundary", "bad boundary", "edge boundary"})
+STOCK_M = 1e-3  # nearer than measured electrodes come to those of a template
+# the last two are spheres; mne 1.13 renamed standard_1005
+_STOCK = ("colin27_1005", "standard_1005", "fsaverage_1005", "spherical_1005", "easycap-M1", "biosemi64")
+_UNKNOWN = np.full(3, np.nan)
 _CHUNK_SAMPLES = 60_000  # read at a time, so that a recording is never in memory twice
 
 
@@ -33,10 +38,30 @@ def uv_factor(unit: str) -> float:
     return UNITS_UV[unit]
 
 
-def montage_positions(montage: "DigMontage | None", names: Sequence[str]) -> np.ndarray | None:
-    """Positions (n, 3) in head radii of the named electrodes of an mne montage, NaN where it has none that can be.
+@cache
+def _stock_montages() -> list[dict[str, np.ndarray]]:
+    """Electrode name -> metres in the head frame, of those of mne's montages whose names are 10-05 names."""
+    from mne.channels import get_builtin_montages, make_standard_montage
+    from mne.channels.montage import transform_to_head
 
-    None where there is no montage.
+    here = [name for name in _STOCK if name in get_builtin_montages()]
+    return [transform_to_head(make_standard_montage(name)).get_positions()["ch_pos"] for name in here]
+
+
+def _told_by_name(names: Sequence[str], metres: np.ndarray) -> np.ndarray:
+    """Electrodes, bool (n,), at the place that a stock montage, or ours, has for the name: it says no more than it."""
+    by_name = electrode_positions(names)[:, :3]
+    stock = [np.array([places.get(name, _UNKNOWN) for name in names]) for places in _stock_montages()]
+    stock.append(by_name * HEAD_RADIUS_M + HEAD_CENTRE_M)
+    near = [np.linalg.norm(metres - places, axis=1) < STOCK_M for places in stock]
+    return np.any(near, axis=0) & np.isfinite(by_name).all(axis=1)
+
+
+def montage_positions(montage: "DigMontage | None", names: Sequence[str]) -> np.ndarray | None:
+    """Positions (n, 3) in head radii of the named electrodes of an mne montage; None where there is no montage.
+
+    NaN where it has none that can be, and where it is a stock montage's, so that the name is looked up: stock montages
+    put one and the same name up to 0.4 head radii apart, and the sphere through a few electrodes is not that of a cap.
     """
     from mne.channels.montage import transform_to_head
 
@@ -44,7 +69,10 @@ def montage_positions(montage: "DigMontage | None", names: Sequence[str]) -> np.
         return None
     in_head = montage.get_positions()["coord_frame"] == "head"
     given = (montage if in_head else transform_to_head(montage)).get_positions()["ch_pos"]
-    return file_positions(names, np.array([given.get(name, np.full(3, np.nan)) for name in names]))
+    metres = np.array([given.get(name, _UNKNOWN) for name in names])
+    positions = file_positions(names, metres)
+    positions[_told_by_name(names, metres)] = np.nan
+    return positions
 
 
 def raw_boundaries(raw: "BaseRaw") -> tuple[int, ...]:

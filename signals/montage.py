@@ -132,7 +132,7 @@ def file_positions(names: Sequence[str], positions_m: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(result, axis=1)
     result[~((distance > 0.5) & (distance < 1.6))] = np.nan
     on_head = np.isfinite(result).all(axis=1)
-    sure = [i for i in np.flatnonzero(on_head) if _is_ten_five_only(canonical_name(names[i]))]
+    sure = [i for i in np.flatnonzero(on_head).tolist() if _is_ten_five_only(canonical_name(names[i]))]
     by_name = electrode_positions([names[i] for i in sure])[:, :3]
     off = np.linalg.norm(by_name - result[sure], axis=1)
     turned = len(sure) >= 4 and float(np.median(off)) > 0.5

@@ -12,9 +12,8 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
-from neuroleon.signals.columns import copied_columns, eeg_columns
-from neuroleon.signals.from_mne import BOUNDARIES, GAP, UNITS_UV, montage_positions, raw_boundaries, uv_factor
-from neuroleon.signals.montage import channel_kind, derivation
+from neuroleon.signals.from_mne import BOUNDARIES, GAP, UNITS_UV, mne_columns, raw_boundaries, uv_factor
+from neuroleon.signals.montage import channel_kind
 from neuroleon.signals.recording import Event, Recording
 
 if TYPE_CHECKING:
@@ -88,25 +87,14 @@ def _uv_per_read_unit(raw: "mne.io.BaseRaw", suffix: str, unit: str | None) -> n
 
 def _check_edf_units(path: Path, header: EdfHeader, names: list[str]) -> None:
     units = dict(zip(header.labels, header.units, strict=True))
-    if wrong := {name: units[name] for name in names if units[name] not in _EDF_UNITS}:
+    # mne puts -0, -1 ... behind a label that is there more than once
+    found_units = {name: units[name if name in units else name.rpartition("-")[0]] for name in names}
+    if wrong := {name: unit for name, unit in found_units.items() if unit not in _EDF_UNITS}:
         name, found = next(iter(wrong.items()))
         raise DataError(
             f"{path}: {len(wrong)} EEG columns such as {name!r} have the unit {found!r}, expected uV, mV or V; if you "
             "know what the numbers are, say so with `--unit uV` (or mV, V, nV)"
         )
-
-
-def _not_eeg(raw: "mne.io.BaseRaw") -> dict[str, str]:
-    """Columns that the file itself says are no EEG, bad, or a derivation of who knows what; and copies of others."""
-    from mne.io.constants import FIFF
-
-    types = raw.get_channel_types()
-    reasons = {name: f"{kind}, not EEG" for name, kind in zip(raw.ch_names, types, strict=True) if kind != "eeg"}
-    reasons |= dict.fromkeys(raw.info["bads"], "marked bad in the file")
-    for channel in raw.info["chs"]:  # mne gives a derivation the position of its anode, whatever its name
-        if channel["coil_type"] == FIFF.FIFFV_COIL_EEG_BIPOLAR and derivation(channel["ch_name"]) is None:
-            reasons[channel["ch_name"]] = "a derivation whose name does not tell its electrodes"
-    return copied_columns(raw.ch_names, lambda i: raw.get_data([i])[0]) | reasons
 
 
 def _stim_events(codes: np.ndarray, sfreq: float, channel: str) -> list[Event] | None:
@@ -164,8 +152,7 @@ def read_recording(path: Path | str, *, unit: str | None = None) -> Recording:
     header = read_edf_header(path) if suffix in {".edf", ".bdf"} else None
     unread = _other_rate(header) if header else {}
     raw = _open(path, list(unread))
-    positions = montage_positions(raw.get_montage(), raw.ch_names)
-    columns = eeg_columns(raw.ch_names, str(path), positions=positions, reasons=_not_eeg(raw))
+    columns = mne_columns(raw, str(path))
     if header and unit is None:
         _check_edf_units(path, header, list(columns.name_map))
     index = list(columns.index)

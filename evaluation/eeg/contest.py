@@ -11,7 +11,7 @@ from neuroleon.common.errors import DataError
 from neuroleon.evaluation.eeg.fidelity import CORRELATION, LSD, NMSE, window_measures
 from neuroleon.evaluation.eeg.labram import LabramCodec
 from neuroleon.evaluation.eeg.plain import Codec, PcaScalarCodec, PlainCodec
-from neuroleon.evaluation.eeg.probes import ProbeResult
+from neuroleon.evaluation.eeg.probes import FLASH_BAND_HZ, ProbeResult
 from neuroleon.evaluation.eeg.retention import cannot_be_probed, probe_for
 from neuroleon.evaluation.eeg.sets import MeasuredSet
 from neuroleon.evaluation.stats import Estimate
@@ -66,6 +66,8 @@ class CodecRow:
 def curve(measured: MeasuredSet, seed: int) -> Curve:
     """The set's probe on the raw signal, and on what ours and PCA + k-means give back at five rates each.
 
+    PCA + k-means once of the whole signal, and once of the band that the probe reads, which is all its bits' worth there.
+
     Raises:
         DataError: no probe can be trained, or no codec fitted.
     """
@@ -74,13 +76,14 @@ def curve(measured: MeasuredSet, seed: int) -> Curve:
     levels = [k for bits in OUR_BITS if 1 <= (k := round(bits / per_level)) <= tokenizer.tokens_per_step]
     raw = _probed(measured, lambda split: None)
     points = []
-    with tqdm(total=len(levels) + len(PLAIN_BITS), desc=f"curve, {measured.recipe}", unit="rate") as bar:
+    plain = [(band_hz, bits) for band_hz in (None, FLASH_BAND_HZ) for bits in PLAIN_BITS]
+    with tqdm(total=len(levels) + len(plain), desc=f"curve, {measured.recipe}", unit="rate") as bar:
         for k in levels:
             found = _probed(measured, partial(measured.signals, levels=k))
             points.append(RatePoint(codec=OURS, bits_per_second=k * per_level, accuracy=found.balanced))
             bar.update()
-        for bits in PLAIN_BITS:
-            codec = PlainCodec.fit(measured.windows("train"), bits, seed)
+        for band_hz, bits in plain:
+            codec = PlainCodec.fit(measured.windows("train"), bits, seed, band_hz)
             back = {split: codec.restore(measured.windows(split)) for split in splits}
             found = _probed(measured, back.__getitem__)
             points.append(RatePoint(codec=codec.name, bits_per_second=codec.bits_per_second, accuracy=found.balanced))

@@ -1,12 +1,12 @@
 """A tokenizer of LaBraM's kind (Jiang et al. 2024, section 2.3), built from the parts of ours: a code for each channel.
 
-Each patch of each channel is one code of a single codebook of 8192, looked up by direction. At 1 s a patch, as LaBraM has
-it, 8 channels are 104 bit/s and 64 are 832; here the length of a patch follows from the rate that is asked for. Losses and
-transformer are ours: what is compared is one level for each channel against residual levels for all channels at once.
+Each patch of each channel is one code of a single codebook of 8192, looked up by direction. At 1 s a patch, as LaBraM
+has it, 8 channels are 104 bit/s and 64 are 832; here the length of a patch follows from the rate that is asked for.
+Losses and transformer are ours: what is compared is one level for each channel against residual levels for all at once.
 # B batch, C channels, N patches, P samples of a patch, D model
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
@@ -33,26 +33,37 @@ from neuroleon.tokenizers.eeg.spatial import PLACE_FEATURES, place_features
 
 CODES, CODE_DIM = 8192, 64  # LaBraM's
 DIM, LAYERS = 128, 2
-VECTORS_PER_BATCH = 1536
+VECTORS_PER_BATCH = 768
 CONTINUOUS_SHARE = 0.25  # of the steps come before the quantizer: k-means then starts on latents that mean something
 WEIGHTS = {"wave": 1.0, "amplitude": 0.3, "phase": 0.3, "correlation": 0.5}  # as in training of ours
 RATE = 1e-3
 
 
 def patch_samples(windows: Sequence[Window], bits_per_second: float) -> int:
-    """Samples of a patch whose 13 bits for each channel come nearest to a rate; at most the shortest window.
+    """Samples of a patch, at most the shortest window, for which these windows take nearest to `bits_per_second`.
+
+    Of equally good ones the shortest, whose last patch overlaps least with the one before.
 
     Raises:
-        ConfigError: the rate is not positive, or needs patches shorter than a sample.
+        ConfigError: the rate is not positive.
     """
-    durations = [window.eeg_uV.shape[1] for window in windows]
     if not bits_per_second > 0:
         raise ConfigError(f"LaBraM's kind: {bits_per_second:g} bit/s; expected a positive rate")
-    n_chans = np.average([len(window.ch_names) for window in windows], weights=durations)
-    samples = round(log2(CODES) * float(n_chans) * windows[0].sfreq / bits_per_second)
-    if samples < 1:
-        raise ConfigError(f"LaBraM's kind: {bits_per_second:g} bit/s of {n_chans:g} channels need less than a sample")
-    return min(samples, *durations)
+    one_of_each = {window.eeg_uV.shape: window for window in windows}
+    counts = Counter(window.eeg_uV.shape for window in windows)
+    seconds = sum(window.eeg_uV.shape[1] / window.sfreq for window in windows)
+
+    def distance(patch: int) -> float:
+        spent = sum(counts[shape] * _bits(window, patch) for shape, window in one_of_each.items())
+        return abs(spent / seconds - bits_per_second)
+
+    return min(range(1, min(shape[1] for shape in counts) + 1), key=distance)
+
+
+def _bits(window: Window, patch: int) -> float:
+    """Bits of a window: 13 for each patch of each channel."""
+    n_chans, n_times = window.eeg_uV.shape
+    return log2(CODES) * n_chans * len(patch_starts(n_times, patch))
 
 
 class ChannelwiseVQ(nn.Module):
@@ -120,7 +131,7 @@ class LabramCodec:
 
     @classmethod
     def fit(cls, windows: Sequence[Window], bits_per_second: float, steps: int, seed: int) -> Self:
-        """Train on windows of any montages for `steps` batches of about 1536 patches; the same seed gives the same codec.
+        """Train on windows of any montages for `steps` batches of about 768 patches; a seed always gives one codec.
 
         Raises:
             ConfigError: as `patch_samples`.
@@ -158,7 +169,7 @@ def _stacked(windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
 
 
 class _Batches:
-    """Draws windows of one shape, about 1536 patches of them; how often a shape comes is its share of the windows."""
+    """Draws windows of one shape, about 768 patches of them; how often a shape comes is its share of the windows."""
 
     def __init__(self, windows: Sequence[Window], patch: int, seed: int) -> None:
         shapes: dict[tuple[int, ...], list[Window]] = defaultdict(list)

@@ -23,7 +23,7 @@ from neuroleon.evaluation.tokenizers import Fidelity
 from neuroleon.signals.plausibility import check_recording
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 
-DISTURBED = 60  # windows of a set, at most, that are encoded again and again with something changed
+DISTURBED = 40  # windows of a set, at most, that are encoded again and again with something changed
 DRAWN_SETS = 4
 FEWEST_KNOWN = 10  # windows of a validation split, for their spread to be known
 

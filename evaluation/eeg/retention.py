@@ -60,6 +60,8 @@ def cannot_be_probed(measured: MeasuredSet) -> str:
     """Why no probe can read a set, or nothing."""
     if len(measured.scored.label_texts) < 2:
         return "fewer than two labels"
+    if measured.scored.audit.confounded:
+        return "its class is the recording, so a probe would tell the recording"
     if not measured.size("train"):
         return "no training split to learn from"
     return ""

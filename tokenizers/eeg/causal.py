@@ -88,7 +88,8 @@ def _ood_z(
 ) -> float | None:
     """How unlike EEG a recording is: the median of a few of its whole windows, None without them or a calibration."""
     size = WINDOW_STEPS * tokenizer.config.step_samples
-    whole = [i for i, start in enumerate(starts) if start + size <= made.recording.n_times]
+    n_ids = WINDOW_STEPS * tokenizer.tokens_per_step
+    whole = [i for i, window in enumerate(tokens) if len(window.ids) == n_ids and window.n_times is None]
     if tokenizer.calibration is None or not whole:
         return None
     recording, chosen = made.recording, np.linspace(0, len(whole) - 1, min(len(whole), JUDGED)).round().astype(int)

@@ -17,7 +17,7 @@ class EEGTokenizerConfig:
         sources: virtual channels; ten spatial components hold 95 % of scalp EEG power.
         context_steps: a step sees 2 s before it, and as much after it unless `causal`.
         causal: ids depend on the past only, so that they can be made while the recording runs.
-        spectral_samples: lengths of the windows in which power is seen around each step: 1 s resolves 1 Hz; 4 s, 0.25 Hz.
+        spectral_samples: lengths of the windows in which power is seen around each step; 1 s resolves 1 Hz.
         quantizer: `rvq` residual vectors; `vq` a single level, one codebook for each slice of the latent; `fsq` finite
             scalars, five for each slice.
         levels: codes of a step; a prefix of them is a coarser code of the same step.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ORIGINAL, RESTORED = "#9a9a9a", "#c2410c"
 MOST_TRACES = 24
 FEWEST_FOR_TOPOGRAPHY = 4
+HEADS_INCHES = 2.8  # three heads in half of the figure's width are not taller
+COVERED = 0.3  # head radii that electrodes reach from the middle to all sides, where the whole head is coloured
 ALPHA_HZ = (8.0, 13.0)
 TOP_HZ = 45.0
 
@@ -25,10 +27,11 @@ def reconstruction_figure(original: Window, restored: Window, title: str, start_
     from matplotlib.figure import Figure
 
     n_traces = min(len(original.ch_names), MOST_TRACES)
-    figure = Figure(figsize=(13, float(np.clip(2 + 0.33 * n_traces, 6, 10))), dpi=120, layout="constrained")
+    height = float(np.clip(2 + 0.33 * n_traces, 6, 8.5))
+    figure = Figure(figsize=(13, height), dpi=120, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     waves, rest = figure.subfigures(1, 2, squeeze=False, width_ratios=(7, 6))[0]
-    above, below = rest.subfigures(2, 1, squeeze=False, height_ratios=(5, 4))[:, 0]
+    above, below = rest.subfigures(2, 1, squeeze=False, height_ratios=(height - HEADS_INCHES, HEADS_INCHES))[:, 0]
     _draw_waves(waves.subplots(), original, restored, start_s)
     _draw_spectra(above.subplots(), original, restored)
     if len(original.ch_names) < FEWEST_FOR_TOPOGRAPHY:
@@ -96,7 +99,9 @@ def _draw_topographies(axes: Any, original: Window, restored: Window) -> None:
     """Alpha power of both, in one range of colours, and the correlation of each channel."""
     from mne.viz import plot_topomap
 
-    info = _info(original)
+    info, places = _info(original), original.positions[:, :2]
+    whole_head = (places.max(axis=0) > COVERED).all() and (places.min(axis=0) < -COVERED).all()
+    shown = {"contours": 0, "extrapolate": "head" if whole_head else "local", "show": False}
     alpha = [10 * np.log10(_band_power(window)) for window in (original, restored)]
     low, high = float(np.min(alpha)), float(np.max(alpha))
     r = np.nan_to_num(correlations(original, restored))
@@ -106,7 +111,7 @@ def _draw_topographies(axes: Any, original: Window, restored: Window) -> None:
         (r, "correlation", (min(0.0, float(r.min())), 1.0), "viridis"),
     )
     for panel, (values, name, limits, colours) in zip(axes, panels, strict=True):
-        image, _ = plot_topomap(values, info, axes=panel, show=False, vlim=limits, cmap=colours, contours=0, extrapolate="local")
+        image, _ = plot_topomap(values, info, axes=panel, vlim=limits, cmap=colours, **shown)
         panel.set_title(name, fontsize=10)
         bar = panel.figure.colorbar(image, ax=panel, location="bottom", shrink=0.8, pad=0.03)
         bar.ax.tick_params(labelsize=7)

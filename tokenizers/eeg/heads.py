@@ -23,8 +23,8 @@ def pooled(latents: Tensor, exists: Tensor) -> Tensor:
 class ReadOuts(nn.Module):
     """Linear heads on quantized latents: what they read is linearly there for whoever uses the codes.
 
-    One head for the labels of each set on the pooled latent (Thought2Text's first stage), and one for the stimulus itself,
-    sample by sample, where a set knows it (EEG2Code, Nagel & Spueler 2018).
+    One head for the labels of each set on the pooled latent (Thought2Text's first stage), and one for the stimulus
+    itself, sample by sample, where a set knows it (EEG2Code, Nagel & Spueler 2018).
     """
 
     def __init__(self, latent: int, n_labels: Mapping[str, int], step_samples: int) -> None:
@@ -43,7 +43,7 @@ class ReadOuts(nn.Module):
 
 
 class Contrast(nn.Module):
-    """EEG against the embeddings of what was seen, in a shared space of 64 numbers (EEG-CLIP; CLIP's loss both ways)."""
+    """EEG against embeddings of what was seen, in a shared space of 64 numbers (EEG-CLIP; CLIP's loss both ways)."""
 
     def __init__(self, latent: int, embedding: int) -> None:
         super().__init__()
@@ -52,15 +52,14 @@ class Contrast(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))
 
     def forward(self, pooled_latents: Tensor, embeddings: Tensor) -> Tensor:
-        """(B, D) and (B, E) -> the loss. Windows with one and the same embedding are each other's positives."""
-        first, second = (
-            functional.normalize(self.eeg(pooled_latents), dim=1),
-            functional.normalize(self.seen(embeddings), dim=1),
-        )
+        """(B, D) and (B, E) -> the loss. An embedding that several windows share is one candidate, not many."""
+        candidates, wanted = embeddings.unique(dim=0, return_inverse=True)
+        first = functional.normalize(self.eeg(pooled_latents), dim=1)
+        second = functional.normalize(self.seen(candidates), dim=1)
         logits = first @ second.T / self.log_temperature.clamp(math.log(0.01), 0.0).exp()
-        same = (embeddings[:, None] == embeddings[None]).all(-1).float()
-        wanted = same / same.sum(1, keepdim=True)
-        return (functional.cross_entropy(logits, wanted) + functional.cross_entropy(logits.T, wanted)) / 2
+        mine = functional.one_hot(wanted, len(candidates)).T.float()
+        back = functional.cross_entropy(logits.T, mine / mine.sum(1, keepdim=True))
+        return (functional.cross_entropy(logits, wanted) + back) / 2
 
 
 class _Reverse(torch.autograd.Function):

@@ -12,7 +12,7 @@ STFT_SAMPLES = (32, 64, 128)
 
 
 def reconstruction_losses(predicted: Tensor, target: Tensor, known: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Losses between signals (B, C, T) in units of the scale, over `known` channels (B, C) and `valid` samples (B, T)."""
+    """Losses between signals (B, C, T) in units of the scale, over `known` channels (B, C), `valid` samples (B, T)."""
     seen = valid[:, None].expand_as(target)[known].float()  # (channels, T)
     predicted, target = predicted[known].float() * seen, target[known].float() * seen
     share = seen.mean().clamp_min(1e-6)  # means over all samples are too small by it

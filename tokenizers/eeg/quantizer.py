@@ -16,7 +16,6 @@ from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, EEGTokenizerConfig
 
 DEAD_SHARE = 0.1  # of its fair share of vectors; a code with less is moved onto a vector of the batch
-VECTORS_PER_BATCH = 1000  # that training roughly gives, which makes that share a count
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,11 @@ class Quantized:
 class EEGQuantizer(nn.Module):
     """The quantizer that `config.quantizer` names.
 
-    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. Gradients are
-    rotated once, from the latent to the sum of its levels: rotated at each of many levels and added up, as the library's
-    own residual quantizer does it, they were so noisy that no label was learned (docs/experiments.md). A code is dead well below its fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about
-    as many codes as a batch has steps were drawn anew all the time (docs/experiments.md).
+    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. Gradients
+    are rotated once, from the latent to the sum of its levels: rotated at each of many levels and added up, as the
+    library's own residual quantizer does, they were so noisy that no label was learned. A code is dead well below its
+    fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about as many codes as a
+    batch has steps were drawn anew all the time (docs/experiments.md).
     """
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
@@ -54,7 +54,6 @@ class EEGQuantizer(nn.Module):
                 decay=0.99,
                 kmeans_init=True,
                 kmeans_iters=10,
-                threshold_ema_dead_code=DEAD_SHARE * VECTORS_PER_BATCH / config.codes,
                 commitment_weight=0.25,
             )
             for _ in range(config.levels)
@@ -88,7 +87,9 @@ class EEGQuantizer(nn.Module):
                 vector, code = (x[0] for x in self.layers[0](part[None]))
                 loss = part.new_zeros(())
             else:
-                vector, code, loss = self.layers[level]((rest if self.kind == "rvq" else part)[None])
+                layer = self.layers[level]
+                layer._codebook.threshold_ema_dead_code = DEAD_SHARE * len(latents) / layer.codebook_size
+                vector, code, loss = layer((rest if self.kind == "rvq" else part)[None])
                 vector, code = vector[0], code[0]
                 rest = rest - vector.detach() if self.kind == "rvq" else rest
             vectors.append(vector)
@@ -97,8 +98,8 @@ class EEGQuantizer(nn.Module):
         return vectors, codes, losses
 
     def encode(self, latents: Tensor, levels: int | None = None) -> Tensor:
-        """latents (B, N, D) -> codes (B, N, l) int64 of the first l levels, by default all: the nearest vector of each, in
-        the precision given."""
+        """latents (B, N, D) -> codes (B, N, l) int64 of the first l levels, by default all: the nearest vector of each,
+        in the precision given."""
         levels = levels or self.levels
         if self.kind == "fsq":
             return torch.stack([self.layers[0](part)[1].long() for part in self._slices(latents)[:levels]], dim=-1)

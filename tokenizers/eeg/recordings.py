@@ -64,7 +64,8 @@ def encode(
         return encode_prepared(tokenizer, prepared(tokenizer, data))
     if isinstance(data, BaseRaw):
         return encode_prepared(tokenizer, prepared(tokenizer, raw_recording(data, unit)))
-    return encode_prepared(tokenizer, prepared(tokenizer, array_recording(data, ch_names or (), sfreq or 0.0, unit)))
+    assert ch_names is not None and sfreq is not None, "checked above"
+    return encode_prepared(tokenizer, prepared(tokenizer, array_recording(data, list(ch_names), sfreq, unit)))
 
 
 def prepared(tokenizer: WindowTokenizer, recording: Recording) -> Preprocessed:

@@ -92,7 +92,8 @@ def _info(tokens: RecordingTokens, ch_names: tuple[str, ...], positions: np.ndar
     alone = np.isnan(positions[:, 3:]).any(axis=1) if positions.shape[1] == 6 else np.ones(len(positions), bool)
     metres = positions[:, :3].astype(float) * HEAD_RADIUS_M + HEAD_CENTRE_M
     places = {name: place for name, place, single in zip(ch_names, metres, alone, strict=True) if single}
-    info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"), on_missing="ignore")
+    if places:
+        info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"), on_missing="ignore")
     filled_in = ", ".join(estimated(tokens, ch_names)) or "none"
     info["description"] = f"restored by EEG tokenizer {tokens.fingerprint[:12]}; not recorded, estimated: {filled_in}"
     return info
@@ -115,9 +116,11 @@ def electrodes_of(montage: "str | Sequence[str] | DigMontage") -> tuple[tuple[st
     once = {canonical_name(name): name for name in reversed(whole.ch_names)}.values()
     names = tuple(name for name in whole.ch_names if name in set(once))
     positions = montage_positions(whole, names)
-    if positions is None or np.isnan(positions).all():
+    by_name = electrode_positions(names)
+    placed = by_name[:, :3] if positions is None else np.where(np.isnan(positions), by_name[:, :3], positions)
+    if np.isnan(placed).all():
         raise DataError(f"montage: its {len(names)} electrodes are not at known places of a head; give electrode names")
-    return names, positions
+    return names, placed
 
 
 def _builtin_montage(name: str) -> "DigMontage":

@@ -144,7 +144,8 @@ class EEGTokenizer:
 
         Args:
             data: an `mne.io.Raw`, whose EEG channels are taken except bad ones and those without a known position;
-                `mne.Epochs` of 0.25 to 16 s, each of which becomes one window; or an array (n_chans, n_times).
+                `mne.Epochs` of 0.25 to 16 s, each of which becomes one window; an array (n_chans, n_times); or a
+                `Recording`, which is in microvolts.
             ch_names: names of the rows of an array.
             sfreq: rate of an array, in Hz.
             unit: what the numbers are: V (as mne has them), mV, uV or nV.

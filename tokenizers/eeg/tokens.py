@@ -86,7 +86,7 @@ class RecordingTokens:
 
     def __repr__(self) -> str:
         told = (
-            f"{self.name}: {self.duration_s:g} s in {len(self.windows)} windows",
+            f"{self.name}: {self.duration_s:g} s in {len(self.windows)} window{'s' * (len(self.windows) > 1)}",
             f"{len(self.ch_names)} channels, {len(self.left_out)} left out",
             f"{self.n_steps} steps of {self.tokens_per_step} ids = {len(self)} ids",
             *self.notes,

@@ -1,7 +1,8 @@
 """Training of the EEG tokenizer: reconstruction at every electrode, and meaning read from the quantized latents.
 
-The input is spoiled (`eeg_windows.spoil`), the target is not, so the tokenizer also fills in what is missing. Heads make
-the codes keep what tells what was seen, first of all the first level, and are dropped on export (`tokenizers.eeg.heads`).
+The input is spoiled (`eeg_windows.spoil`), the target is not, so the tokenizer also fills in what is missing. Heads
+make the codes keep what tells what was seen, first of all the first level, and are dropped on export
+(`tokenizers.eeg.heads`).
 """
 
 import math
@@ -27,6 +28,7 @@ from neuroleon.training.model_card import shared_preprocess
 from neuroleon.training.stage import Examples
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, spoil, unspoiled
 
+CALIBRATION_WINDOWS = 24  # of each set's validation split
 ALL_LEVELS_SHARE = 0.3  # of the windows keep every level in training; the others a random number of them
 READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
 
@@ -55,8 +57,8 @@ class EEGLossConfig:
 class EEGTokenizerStageConfig(RunConfig):
     """Settings of the stage `eeg-tokenizer`.
 
-    `levels_in_use`: of `network.levels`, those that the exported tokenizer writes unless it is asked for others: documents
-    want few ids, reconstruction many.
+    `levels_in_use`: of `network.levels`, those that the exported tokenizer writes unless it is asked for others:
+    documents want few ids, reconstruction many.
     """
 
     data: EEGDataConfig
@@ -229,6 +231,7 @@ class EEGTokenizerStage:
 
     def export(self, module: nn.Module, folder: Path) -> None:
         tokenizer = EEGTokenizer(self.config.network, self.preprocess, _checked(module).network)
+        tokenizer = tokenizer.calibrated(self.mixture.held_out(CALIBRATION_WINDOWS))
         tokenizer.with_levels(self.config.levels_in_use or self.config.network.levels).write(folder)
 
 

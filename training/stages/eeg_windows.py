@@ -17,6 +17,7 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.augment import AMPLITUDE, MIN_CHANNELS_TO_DROP, NOISE, SHIFT_SAMPLES
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.signals.montage import electrodes
+from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.tokenizer import CLIP
 
 DROPPED_SHARE = 0.35  # of the channels, at most; more than later augmentation leaves out
@@ -51,7 +52,7 @@ class EEGDataConfig:
 
 @dataclass(frozen=True)
 class Trial:
-    """One window: `eeg` (n_chans, n_times) in units of its scale, `electrodes` (n_chans, 7), and what it is paired with."""
+    """One window: `eeg` (n_chans, n_times) in units of its scale, `electrodes` (n_chans, 7), what it is paired with."""
 
     eeg: np.ndarray
     electrodes: np.ndarray
@@ -87,6 +88,14 @@ class WindowSet:
             stimulus=np.asarray(meta["stimulus"], np.float32) if "stimulus" in meta else None,
             duration_s=record["npy"].shape[1] / meta["sfreq"],
         )
+
+    def window(self, i: int) -> Window:
+        """The same window in microvolts, as a tokenizer takes it."""
+        record = self.reader[i]
+        meta = record["json"]
+        eeg_uV = record["npy"].astype(np.float32) * np.float32(meta["scale_uV"])
+        positions = np.array(meta["positions"], np.float32)
+        return Window(eeg_uV, tuple(meta["ch_names"]), positions, float(meta["scale_uV"]), float(meta["sfreq"]))
 
 
 def load_embeddings(path: Path) -> dict[str, np.ndarray]:
@@ -144,7 +153,7 @@ class Mixture:
     def collate(self, trials: Sequence[tuple[str, Trial]]) -> dict[str, Tensor]:
         """Stack windows; channels and samples that a window lacks are marked in `known` and `valid`, never filled.
 
-        A window without a label, or of a set that is not aligned, has label -1; without a stimulus or an embedding, NaN.
+        A window without a label, or of a set that is not aligned, has label -1; without stimulus or embedding, NaN.
         """
         n, longest = len(trials), max(trial.eeg.shape[1] for _, trial in trials)
         n_chans = max(len(trial.eeg) for _, trial in trials)
@@ -176,6 +185,14 @@ class Mixture:
             "embedding": torch.from_numpy(embedding),
             "set": torch.tensor([self.names.index(name) for name, _ in trials]),
         }
+
+    def held_out(self, per_set: int) -> list[Window]:
+        """At most so many windows of each set's validation split, spread over it."""
+        found = []
+        for windows in self.validation.values():
+            picked = np.unique(np.linspace(0, len(windows) - 1, min(per_set, len(windows))).round().astype(int))
+            found += [windows.window(int(i)) for i in picked]
+        return found
 
     def validation_batches(self, name: str) -> list[dict[str, Tensor]]:
         """Windows of one set, spread over its validation split, the same every time."""

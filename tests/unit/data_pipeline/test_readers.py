@@ -10,6 +10,7 @@ from edfio import Edf, EdfAnnotation, EdfSignal, Patient
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import READERS, read_recording
+from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.plausibility import check_recording
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
@@ -31,7 +32,7 @@ def write_edf(path: Path, names: list[str] | None = None, unit: str = "uV", **kw
 
 
 def test_an_edf_file_comes_in_microvolts_with_our_names(tmp_path: Path) -> None:
-    names = ["EEG FP1-REF", "Cz..", "EEG T3-LE", "ECG ECG", "XYZ", "EEG Fp1-F7"]
+    names = ["EEG FP1-REF", "Cz..", "EEG T3-LE", "ECG ECG", "XYZ", "EEG A1-A2"]
     recording = read_recording(write_edf(tmp_path / "night 1.edf", names))
     assert recording.name == "night 1"
     assert recording.ch_names == ("Fp1", "Cz", "T7")
@@ -39,7 +40,7 @@ def test_an_edf_file_comes_in_microvolts_with_our_names(tmp_path: Path) -> None:
     assert recording.left_out == {
         "ECG ECG": "ecg, not EEG",
         "XYZ": "no known position",
-        "EEG Fp1-F7": "a difference of two electrodes, not one electrode",
+        "EEG A1-A2": "one ear against the other, no electrode on the scalp",
     }
     assert recording.eeg_uV.dtype == np.float32
     np.testing.assert_allclose(recording.eeg_uV, [sine(5), sine(6), sine(7)], atol=0.01)
@@ -211,6 +212,67 @@ def test_positions_come_from_the_file_where_it_has_them(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(recording.positions, axis=1), 1, atol=1e-3)
     vertex = recording.positions[montage.ch_names.index("Cz")]
     np.testing.assert_allclose(vertex, [0, 0, 1], atol=1e-3)
+
+
+def test_electrodes_without_a_position_in_the_file_go_by_their_names(tmp_path: Path) -> None:
+    montage = mne.channels.make_standard_montage("biosemi64")
+    raw = make_raw([*montage.ch_names, "nd", "site 7"], ["eeg"] * 66, np.zeros((66, RATE)))
+    given = montage.get_positions()["ch_pos"]
+    some = {name: given[name] * 1.03 for i, name in enumerate(montage.ch_names) if i % 2} | {"site 7": given["PO3"]}
+    landmarks = {
+        name: getattr(montage, name, None) or montage.get_positions()[name] for name in ("nasion", "lpa", "rpa")
+    }
+    raw.set_montage(mne.channels.make_dig_montage(some, coord_frame="unknown", **landmarks), on_missing="ignore")
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    recording = read_recording(tmp_path / "a_raw.fif")
+    assert recording.ch_names == (*montage.ch_names, "site 7")
+    assert recording.left_out == {"nd": "no known position"}
+    by_name = electrode_positions(recording.ch_names)[:64]
+    np.testing.assert_array_equal(recording.positions[:64:2], by_name[::2])
+    off = np.linalg.norm(recording.positions[1:64:2] - by_name[1::2], axis=1)
+    assert 0.01 < off.min()
+    assert off.max() < 0.35  # BioSemi's head and that of the 10-05 template are not the same
+
+
+def test_a_files_turned_positions_are_not_used(tmp_path: Path) -> None:
+    names = ["Fp1", "Fp2", "Cz", "Pz", "T7", "T8", "Oz"]
+    raw = make_raw(names, ["eeg"] * 7, np.zeros((7, RATE)))
+    metres = electrode_positions(names)[:, [1, 0, 2]].astype(float) * 0.095 + [0, 0, 0.04]
+    turned = mne.channels.make_dig_montage(dict(zip(names, metres, strict=True)), coord_frame="head")
+    raw.set_montage(turned).save(tmp_path / "a_raw.fif", verbose="ERROR")
+    recording = read_recording(tmp_path / "a_raw.fif")
+    np.testing.assert_array_equal(recording.positions, electrode_positions(names))
+
+
+def test_derivations_that_mne_made_are_placed_by_both_names_or_left_out(tmp_path: Path) -> None:
+    montage = mne.channels.make_standard_montage("biosemi64")
+    raw = make_raw(montage.ch_names, ["eeg"] * 64, np.random.default_rng(0).normal(size=(64, RATE)))
+    raw.set_montage(montage)
+    made = mne.set_bipolar_reference(raw, ["F3", "P3"], ["C3", "O1"], ["F3-C3", "back left"], verbose="ERROR")
+    made.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    recording = read_recording(tmp_path / "a_raw.fif")
+    row = recording.ch_names.index("F3-C3")
+    np.testing.assert_array_equal(recording.positions[row], electrode_positions(["F3-C3"])[0])
+    assert recording.left_out == {"back left": "a derivation whose name does not tell its electrodes"}
+    assert np.isnan(recording.positions[recording.ch_names.index("Cz"), 3:]).all()
+
+
+@pytest.mark.parametrize(
+    ("cap", "n"), [("biosemi256", 256), ("GSN-HydroCel-257", 257), ("brainproducts-RNP-BA-128", 130)]
+)
+def test_caps_of_up_to_257_electrodes_are_read_by_name(tmp_path: Path, cap: str, n: int) -> None:
+    names = mne.channels.make_standard_montage(cap).ch_names
+    raw = make_raw(names, ["eeg"] * len(names), np.zeros((len(names), RATE)))
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    recording = read_recording(tmp_path / "a_raw.fif")
+    assert recording.positions.shape == (n, 3)
+    assert np.isfinite(recording.positions).all()
+
+
+def test_one_channel_is_enough(tmp_path: Path) -> None:
+    recording = read_recording(write_edf(tmp_path / "a.edf", ["EEG Fpz-Cz"]))
+    assert recording.ch_names == ("Fpz-Cz",)
+    assert recording.positions.shape == (1, 6)
 
 
 def test_a_brainvision_file_comes_in_microvolts_with_its_markers(tmp_path: Path) -> None:

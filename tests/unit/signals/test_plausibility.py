@@ -10,6 +10,7 @@ from neuroleon.signals.plausibility import (
     normalise_unknown_unit,
     reject_reason,
     robust_scale,
+    saturated_channels,
 )
 from neuroleon.signals.recording import Recording, Window
 
@@ -88,16 +89,45 @@ def test_an_unknown_unit_is_scaled_to_ten_microvolts_and_noted() -> None:
 
 def test_windows_are_rejected_for_a_named_reason() -> None:
     good = np.random.default_rng(0).normal(0, 20, (4, 200)).astype(np.float32)
-    saturated = np.clip(good, -15, 15)
     cases = {
         "non-finite": np.where(np.arange(200) == 5, np.nan, good),
         "too large": np.where(np.arange(200) == 5, 1600, good),
         "flat": np.concatenate([good[:2], good[2:] * 1e-3]),
-        "saturated": saturated,
     }
     assert reject_reason(window(good)) is None
     assert {name: reject_reason(window(eeg_uV)) for name, eeg_uV in cases.items()} == {name: name for name in cases}
-    assert reject_reason(window(np.concatenate([good[:3], saturated[3:]]))) is None  # one channel of four
+    assert reject_reason(window(np.concatenate([good[:3], good[3:] * 1e-3]))) is None  # one channel of four
+
+
+def rhythm(n_times: int = 2560) -> np.ndarray:
+    """Four channels of 10 Hz and slower, 256 Hz, with steps of 0.5 uV as a 12-bit amplifier gives them."""
+    slow = np.cumsum(np.random.default_rng(0).normal(0, 2, (4, n_times)), axis=1)
+    return np.round((slow + 20 * np.sin(2 * np.pi * 10 * np.arange(n_times) / 256)) * 2) / 2
+
+
+def test_a_channel_that_is_clipped_or_at_a_rail_is_saturated() -> None:
+    eeg_uV = rhythm()
+    assert not saturated_channels(recording(eeg_uV=eeg_uV)).any()
+    eeg_uV[1] = np.clip(eeg_uV[1], *np.percentile(eeg_uV[1], [10, 90]))
+    eeg_uV[2, 1000:1300] = eeg_uV[2].max()  # a tenth of the time at the upper rail
+    eeg_uV[3, 1000:1060] = eeg_uV[3].min()  # 2 %
+    assert saturated_channels(recording(eeg_uV=eeg_uV)).tolist() == [False, True, True, False]
+
+
+def test_pieces_have_rails_of_their_own() -> None:
+    """Trials whose mean was taken away, and a channel that was dead in one trial of four."""
+    eeg_uV = rhythm()
+    eeg_uV[1] = np.clip(eeg_uV[1], *np.percentile(eeg_uV[1], [10, 90]))
+    eeg_uV[2, 640:1280] = 0.0
+    edges = (640, 1280, 1920)
+    trials = np.concatenate([t - t.mean(axis=1, keepdims=True) for t in np.split(eeg_uV, edges, axis=1)], axis=1)
+    assert saturated_channels(recording(eeg_uV=trials, boundaries=edges)).tolist() == [False, True, True, False]
+    assert not saturated_channels(recording(eeg_uV=trials[:, :4], boundaries=(2,))).any()  # too short to tell
+
+
+def test_a_few_levels_are_no_saturation() -> None:
+    coarse = np.round(np.random.default_rng(0).normal(0, 2, (4, 2560)))  # a dozen levels
+    assert not saturated_channels(recording(eeg_uV=coarse)).any()
 
 
 def test_robust_scale_is_the_standard_deviation_of_gaussian_noise() -> None:

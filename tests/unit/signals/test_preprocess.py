@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import READERS
+from neuroleon.data_pipeline.readers.base import READERS, read_recording
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.recording import Event, Recording
 
@@ -123,6 +123,79 @@ def test_bad_channels_are_dropped_with_their_reason() -> None:
     assert out.scale_uV == pytest.approx(20 * np.sqrt(45 / 128) * np.sqrt(4 / 5), rel=0.1)
     clean = Preprocess().apply(recording(noise()[[0, 2, 3, 5, 7]]))
     np.testing.assert_allclose(out.recording.eeg_uV, clean.recording.eeg_uV, atol=1e-3)
+
+
+REAL_FAULTS = ("flat", "gap of NaN", "hum", "white noise", "rail", "clipped", "disconnected")
+
+
+def spoilt(eeg_uV: np.ndarray, row: int, fault: str, sfreq: float) -> np.ndarray:
+    """The recording with one channel as electrodes and amplifiers spoil it."""
+    rng, made, n_times = np.random.default_rng(0), eeg_uV.astype(np.float64), eeg_uV.shape[1]
+    channel, scale = made[row].copy(), 1.48 * np.median(np.abs(made[row] - np.median(made[row])))
+    third = slice(n_times // 3, 2 * n_times // 3)
+    made[row] = {
+        "flat": np.full(n_times, channel.mean()),
+        "gap of NaN": np.where(np.arange(n_times) // sfreq == 5, np.nan, channel),
+        "hum": channel + 100 * scale * np.sin(2 * np.pi * 50 * np.arange(n_times) / sfreq),
+        "white noise": channel + 10 * scale * rng.normal(size=n_times),
+        "rail": np.minimum(channel, np.percentile(channel, 99.5)),
+        "clipped": np.clip(channel, *np.median(channel) + scale * np.array([-1, 1])),
+        "disconnected": 0.01 * channel,
+    }[fault]
+    if fault == "rail":
+        made[row, third] = made[row].max()
+    return made.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def real() -> dict[str, Recording]:
+    """Twenty seconds of a clinical recording and of a speller whose eight channels differ much."""
+    if not DATA.is_dir():
+        pytest.skip("the real recordings are not beside the checkout")
+    clinical = read_recording(DATA / "eegmat/Subject00_1.edf")
+    speller = next(READERS["npz_trials"](DATA / "cvep20", {"file": "cvep20.npz"}))
+    found = {}
+    for made in (clinical, speller):
+        n_times = round(20 * made.sfreq)
+        inside = tuple(edge for edge in made.boundaries if edge < n_times)
+        found[made.name] = replace(made, eeg_uV=made.eeg_uV[:, :n_times], boundaries=inside)
+    return found
+
+
+@pytest.mark.parametrize("fault", REAL_FAULTS)
+@pytest.mark.parametrize("name", ["Subject00_1", "1-0"])
+def test_a_spoilt_channel_of_a_real_recording_is_found_and_no_other(
+    real: dict[str, Recording], name: str, fault: str
+) -> None:
+    whole = real[name]
+    assert Preprocess().apply(whole).bad_channels == {}
+    row = 3
+    out = Preprocess().apply(replace(whole, eeg_uV=spoilt(whole.eeg_uV, row, fault, whole.sfreq)))
+    assert set(out.bad_channels) == {whole.ch_names[row]}
+    assert whole.ch_names[row] not in out.recording.ch_names
+    if fault in {"rail", "clipped"}:
+        assert out.bad_channels[whole.ch_names[row]] == "saturated"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real recordings are not beside the checkout")
+def test_a_real_channel_that_is_dead_in_a_fifth_of_the_trials_is_left_out() -> None:
+    subjects = READERS["npz_trials"](DATA / "uci_smni", {"file": "uci_smni.npz"})
+    dead = next(recording for recording in subjects if recording.name.startswith("co2a0000368"))
+    assert Preprocess().apply(dead).bad_channels["Cz"] == "saturated"
+
+
+def test_a_recording_with_a_derivation_is_not_referenced_again() -> None:
+    places = np.full((8, 6), np.nan, np.float32)
+    places[:, :3] = np.random.default_rng(0).normal(size=(8, 3))
+    no_derivation = Preprocess().apply(recording(noise(), positions=places))
+    assert no_derivation.reference == "average"
+    places[2, 3:] = 0.5
+    out = Preprocess().apply(recording(noise(), positions=places))
+    assert out.reference == "none"
+    assert out.notes == ("no average reference, for it holds bipolar derivations",)
+    np.testing.assert_array_equal(out.recording.positions, places)
+    np.testing.assert_allclose(out.recording.eeg_uV, AS_RECORDED.apply(recording(noise())).recording.eeg_uV, atol=1e-4)
+    assert AS_RECORDED.apply(recording(noise(), positions=places)).notes == ()
 
 
 def test_more_than_half_are_never_dropped_and_that_is_said() -> None:

@@ -117,6 +117,14 @@ def test_windows_of_a_quarter_second_to_sixteen_seconds(tokenizer: EEGTokenizer,
     assert latents.dtype == quantized.dtype == np.float32
 
 
+def test_a_step_that_is_not_whole_is_not_one_that_ends_in_zeros(tokenizer: EEGTokenizer) -> None:
+    partial = window(4, 88)
+    zeros = replace(partial, eeg_uV=np.pad(partial.eeg_uV, ((0, 0), (0, 12))))
+    a, b = tokenizer.latents([partial, zeros])
+    assert a.shape == b.shape
+    assert np.abs(a - b)[-1].max() > 1e-2
+
+
 def test_a_bipolar_window_has_ids_of_its_own_and_is_restored_as_one(tokenizer: EEGTokenizer) -> None:
     plain = window(2, names=("Fz", "C3", "O1"))
     pairs, none = bipolar(plain, ("Pz", "C4", "O2")), bipolar(plain, ("X", "X", "X"))

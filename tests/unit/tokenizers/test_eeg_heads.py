@@ -42,17 +42,17 @@ def test_the_stimulus_is_read_sample_by_sample_in_the_order_of_time() -> None:
 
 
 def contrast_by_hand(head: Contrast, eeg: Tensor, seen: Tensor) -> float:
+    candidates = [k for k in range(len(seen)) if not any(torch.equal(seen[k], seen[i]) for i in range(k))]
     first, second = (
-        (x / x.norm(dim=1, keepdim=True)).detach().double().numpy() for x in (head.eeg(eeg), head.seen(seen))
+        (x / x.norm(dim=1, keepdim=True)).detach().double().numpy()
+        for x in (head.eeg(eeg), head.seen(seen[candidates]))
     )
     similarity = first @ second.T / np.exp(head.log_temperature.item())
-    total = 0.0
-    for logits in (similarity, similarity.T):
-        logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        for row in range(len(eeg)):
-            alike = [k for k in range(len(eeg)) if torch.equal(seen[k], seen[row])]
-            total -= logprobs[row, alike].mean() / len(eeg)
-    return total / 2
+    forth, back = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)) for logits in (similarity, similarity.T))
+    alike = np.array([[torch.equal(seen[i], seen[k]) for k in candidates] for i in range(len(seen))])
+    windows = -np.mean([forth[i, alike[i]].item() for i in range(len(seen))])
+    things = -np.mean([back[k, alike[:, k]].mean() for k in range(len(candidates))])
+    return (windows + things) / 2
 
 
 def test_the_contrast_takes_windows_of_the_same_thing_as_positives() -> None:
@@ -64,7 +64,7 @@ def test_the_contrast_takes_windows_of_the_same_thing_as_positives() -> None:
     assert head(eeg, seen).item() == pytest.approx(contrast_by_hand(head, eeg, seen), rel=1e-5)
     swapped = eeg[[0, 3, 2, 1, 4]]  # windows 1 and 3 saw the same
     torch.testing.assert_close(head(swapped, seen), head(eeg, seen))
-    same = seen[:1].expand(5, -1)  # nothing to tell apart: each window's positives are all windows
+    same = seen[:1].expand(5, -1)  # one candidate: nothing to choose, and every window its positive
     assert head(eeg, same).item() == pytest.approx(contrast_by_hand(head, eeg, same), rel=1e-5)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuroleon.tokenizers.eeg.losses import reconstruction_losses
+from neuroleon.tokenizers.eeg.losses import STFT_SAMPLES, reconstruction_losses
 
 ALL = {"wave", "amplitude", "phase", "correlation"}
 
@@ -96,6 +96,23 @@ def test_the_wave_loss_is_the_smooth_distance() -> None:
     expected = np.where(difference < 1, difference**2 / 2, difference - 0.5).mean()
     found = reconstruction_losses(predicted, target, known, valid)["wave"].item()
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_amplitude_and_phase_are_those_of_plain_spectra() -> None:
+    predicted, target = signals(n=1, n_chans=1)
+    amplitude, phase = [], []
+    for n_fft in STFT_SAMPLES:
+        hann = np.hanning(n_fft + 1)[:-1] / np.sqrt(n_fft)
+        a, b = (
+            np.stack([np.fft.rfft(padded[i : i + n_fft] * hann) for i in range(0, 401, n_fft // 4)])
+            for padded in (np.pad(x[0, 0].numpy().astype(np.float64), n_fft // 2) for x in (predicted, target))
+        )
+        amplitude.append(np.abs(np.log(np.abs(a) + 0.1) - np.log(np.abs(b) + 0.1)).mean())
+        cosine = (a * b.conj()).real / (np.abs(a) * np.abs(b) + 1e-3)
+        phase.append(((1 - cosine) * np.abs(b)).sum() / np.abs(b).sum())  # loud bins of the target count
+    found = reconstruction_losses(predicted, target, *everything(target))
+    assert found["amplitude"].item() == pytest.approx(np.mean(amplitude), rel=1e-4)
+    assert found["phase"].item() == pytest.approx(np.mean(phase), rel=1e-4)
 
 
 def test_phase_sees_a_shift_and_not_a_gain_and_amplitude_the_other_way_round() -> None:

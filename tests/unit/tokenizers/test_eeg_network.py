@@ -152,6 +152,15 @@ def test_the_encoder_reads_the_second_electrode_of_a_bipolar_channel(plain: EEGN
     torch.testing.assert_close(none, encode(plain, eeg, places(anodes)), **ALMOST)
 
 
+def test_without_a_second_electrode_its_place_means_nothing(plain: EEGNetwork) -> None:
+    eeg, where = signal(200), places()
+    moved = where.clone()
+    moved[..., 3:6] = 0.7
+    torch.testing.assert_close(encode(plain, eeg, moved), encode(plain, eeg, where), **ALMOST)
+    latents, exists = encode(plain, eeg)[None], torch.ones(1, 8, dtype=torch.bool)
+    torch.testing.assert_close(plain.decoder(latents, moved, exists), plain.decoder(latents, where, exists), **ALMOST)
+
+
 def test_steps_that_do_not_exist_change_nothing_in_the_decoder(plain: EEGNetwork) -> None:
     latents = torch.randn(1, 12, CONFIG.latent_dim, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     alone = plain.decoder(latents[:, :8], places(), torch.ones(1, 8, dtype=torch.bool))

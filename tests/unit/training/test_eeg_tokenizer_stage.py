@@ -45,7 +45,7 @@ def records(n_chans: int = N_CHANS) -> list[dict[str, Any]]:
         kept = n_chans - 2 * (i % 4 == 3)
         told: dict[str, Any] = {
             "ch_names": names[:kept], "positions": electrode_positions(names[:kept]).tolist(), "sfreq": 200.0,
-            "label": None,
+            "scale_uV": 10.0, "label": None,
         }  # fmt: skip
         if i % 6:
             track = np.resize(codes[ord(labels[i]) - ord("A")], 400).astype(float).tolist()
@@ -340,6 +340,12 @@ def test_it_learns_shows_what_it_restores_and_exports_a_tokenizer(folder: Path, 
     assert len(np.unique(tokens.ids)) > 2 * TINY.levels
     louder = tokenizer.encode_windows([replace(window, eeg_uV=2 * eeg, scale_uV=2.0)])[0]
     assert np.array_equal(louder.ids, tokens.ids)
+    rng = np.random.default_rng(0)
+    noise = replace(window, eeg_uV=rng.standard_normal(eeg.shape).astype(np.float32))
+    (noise_tokens,) = tokenizer.encode_windows([noise])
+    assert tokenizer.ood_z(noise, noise_tokens) > tokenizer.ood_z(window, tokens) > -5, (
+        "it knows its validation windows"
+    )
     (restored,) = tokenizer.decode_windows([tokens], window.positions, names)
     assert np.corrcoef(restored.eeg_uV.ravel(), eeg.ravel())[0, 1] > 0.1
 

@@ -38,7 +38,8 @@ def write_set(
         records = []
         for i in range(n):
             meta = {
-                "ch_names": names, "positions": electrode_positions(names).tolist(), "sfreq": 200.0, "label": None
+                "ch_names": names, "positions": electrode_positions(names).tolist(), "sfreq": 200.0, "scale_uV": 20.0,
+                "label": None,
             }  # fmt: skip
             if i % 3 != 2:
                 meta |= {"label": "abc"[i % 3], "stimulus": (np.arange(n_times) >= n_times // 2).astype(float).tolist()}
@@ -149,6 +150,19 @@ def test_validation_windows_are_the_same_every_time(sets: dict[str, Path]) -> No
     np.testing.assert_array_equal(batches[0]["eeg"][0], first)
     np.testing.assert_array_equal(batches[1]["eeg"][-1], last)
     assert sum(len(batch["set"]) for batch in mixture(sets).validation_batches("cap")) == 5
+
+
+def test_held_out_windows_are_in_microvolts_and_of_every_set(sets: dict[str, Path]) -> None:
+    mix = mixture(sets)
+    windows = mix.held_out(2)
+    assert [window.ch_names for window in windows] == [
+        mix.validation[name][i].ch_names for name in sets for i in (0, 4)
+    ]
+    first, trial = windows[0], mix.validation["cap"][0]
+    np.testing.assert_allclose(first.eeg_uV, 20.0 * trial.eeg, rtol=1e-6)
+    assert (first.scale_uV, first.sfreq) == (20.0, 200.0)
+    assert windows[-1].positions.shape == (2, 6), "bipolar"
+    assert len(mix.held_out(99)) == 4 * 5
 
 
 # --- embeddings
