@@ -6,6 +6,7 @@ random one, window by window (`keep`).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -54,6 +55,7 @@ class EEGQuantizer(nn.Module):
                 decay=0.99,
                 kmeans_init=True,
                 kmeans_iters=10,
+                threshold_ema_dead_code=1,  # on; how many vectors is set for each batch
                 commitment_weight=0.25,
             )
             for _ in range(config.levels)
@@ -87,8 +89,9 @@ class EEGQuantizer(nn.Module):
                 vector, code = (x[0] for x in self.layers[0](part[None]))
                 loss = part.new_zeros(())
             else:
-                layer = self.layers[level]
-                layer._codebook.threshold_ema_dead_code = DEAD_SHARE * len(latents) / layer.codebook_size
+                layer: Any = self.layers[level]
+                dead = DEAD_SHARE * len(latents) / layer.codebook_size  # in vectors of this batch
+                layer._codebook.threshold_ema_dead_code = layer._codebook.reset_cluster_size = dead
                 vector, code, loss = layer((rest if self.kind == "rvq" else part)[None])
                 vector, code = vector[0], code[0]
                 rest = rest - vector.detach() if self.kind == "rvq" else rest
@@ -124,14 +127,15 @@ class EEGQuantizer(nn.Module):
 
     def vectors(self, level: int) -> Tensor:
         """(codes, code_dim): the vector of every code of a level."""
-        if self.kind == "fsq":
-            return self.layers[0].implicit_codebook
-        return self.layers[level].codebook
+        layer: Any = self.layers[0 if self.kind == "fsq" else level]
+        vectors: Tensor = layer.implicit_codebook if self.kind == "fsq" else layer.codebook
+        return vectors
 
     def set_codebook(self, codebook: Tensor) -> None:
         """The inverse of `codebook`."""
         if self.kind != "fsq":
-            for layer, vectors in zip(self.layers, codebook.chunk(self.levels), strict=True):
+            layers: list[Any] = list(self.layers)
+            for layer, vectors in zip(layers, codebook.chunk(self.levels), strict=True):
                 layer._codebook.embed.data.copy_(vectors[None])
                 layer._codebook.initted.data.fill_(True)
 

@@ -211,14 +211,11 @@ def real_latents() -> Tensor:
 N_CODES = 512
 
 
-def updated(latents: Tensor, dead_below: float | None = None) -> tuple[EEGQuantizer, float]:
+def updated(latents: Tensor) -> tuple[EEGQuantizer, float]:
     """A codebook after 50 batches of about as many vectors as it has codes; share of codes that a last update moves
     by more than a quarter of the spread of the latents."""
     torch.manual_seed(1)
     made = EEGQuantizer(replace(RVQ, levels=1, codes=N_CODES, code_dim=16)).train()
-    if dead_below is not None:
-        for layer in made.layers:
-            layer._codebook.threshold_ema_dead_code = layer._codebook.reset_cluster_size = dead_below
     rng = torch.Generator().manual_seed(2)
     for _ in range(50):
         made(latents[torch.randint(len(latents), (N_CODES,), generator=rng)], kept(N_CODES, 1))
@@ -228,13 +225,14 @@ def updated(latents: Tensor, dead_below: float | None = None) -> tuple[EEGQuanti
     return made.eval(), moved.double().mean().item()
 
 
-def test_codes_are_used_and_stay_where_they_are(real_latents: Tensor) -> None:
+def test_codes_are_used_and_stay_where_they_are(real_latents: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the usual threshold of two vectors in each batch, most codes are drawn anew in every update."""
     made, moved = updated(real_latents)
     codes = encode(made, real_latents)
     assert len(codes.unique()) > 0.9 * N_CODES
     assert moved < 0.05
-    usual, moved_usually = updated(real_latents, dead_below=2.0)
+    monkeypatch.setattr("neuroleon.tokenizers.eeg.quantizer.DEAD_SHARE", 2.0)  # of a fair share of one vector
+    usual, moved_usually = updated(real_latents)
     assert moved_usually > 0.3, "this test would not notice the fault that it is for"
     error, usual_error = ((real_latents - m.lookup(encode(m, real_latents))).square().mean() for m in (made, usual))
     assert error < 0.8 * usual_error
