@@ -13,7 +13,7 @@ case "${1:-}" in --short | --restricted) kind=${1#--}; shift ;; esac
 data=${1:-../shared/data} out=${2:-runs/$kind} python=${PYTHON:-python}
 
 sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 eegmat)
-eeg_only=(muse_n170 muse_field muse_go_no_go uci_smni)  # these teach the EEG tokenizer alone
+eeg_only=(muse_n170 muse_field muse_go_no_go uci_smni eegmmidb)  # these teach the EEG tokenizer alone
 aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300,muse_n170,muse_field]
 weights='{cvep20: 110, ssvep_exo: 50, muse_p300: 40, muse_flicker: 30}'
 recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, eegmat: 0.4}'
@@ -35,8 +35,17 @@ samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%
 samples="[${samples%,}]" shards="[${shards%,}]"
 recordings=$(printf "$out/samples/%s," "${sets[@]}" "${eeg_only[@]}") recordings="[${recordings%,}]"
 
+if [[ " ${eeg_only[*]} " == *" eegmmidb "* ]]; then  # two of its files were copied as text: what is read are repaired copies
+  mkdir -p "$out/repaired/eegmmidb"
+  cp "$data/eegmmidb/S001R01.edf" "$out/repaired/eegmmidb/"
+  for run in S001R04 S001R08; do
+    $python examples/repair_text_mode_edf.py "$data/eegmmidb/$run.edf" "$out/repaired/eegmmidb/$run.edf"
+  done
+fi
 for set in "${sets[@]}" "${eeg_only[@]}"; do
-  $python prepare.py samples --recipe "$set" --data "$data" --out "$out/samples"
+  from=$data
+  [ "$set" = eegmmidb ] && from=$out/repaired
+  $python prepare.py samples --recipe "$set" --data "$from" --out "$out/samples"
 done
 $python train.py text-tokenizer --config configs/text-tokenizer.yaml --samples "$samples" \
   --out "$out/text" --export "$out/tokenizers/text"

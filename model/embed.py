@@ -1,7 +1,9 @@
 """Embedding of ids: free rows, and codebook ranges whose ids are embedded through their codebook vectors.
 
 With few paired recordings free rows memorise (`docs/architecture.md`): two ids whose codebook vectors are near should
-start near, so an id of a codebook range is `projection(table[id])` plus its slot plus a learned part that starts at 0.
+start near, so an id of a codebook range is `projection(vector)` plus its slot plus a learned part that starts at 0.
+Where several ids describe one step, coarse to fine, the vector is the sum up to this id: what is known of the step so
+far. The last id of a step then holds the whole latent, which no attention has to put together.
 """
 
 from collections.abc import Mapping
@@ -13,15 +15,20 @@ from neuroleon.common.errors import ConfigError
 
 
 def _standardised(table: Tensor, n_slots: int) -> Tensor:
-    """Each slot's rows with mean 0 and variance 1: residual levels of a quantizer shrink, embeddings should not."""
+    """Rows with mean 0 in each slot, scaled so that the sum over the slots has variance 1."""
     rows = table.detach().float().reshape(n_slots, -1, table.shape[1])
     rows = rows - rows.mean(dim=1, keepdim=True)
-    scale = rows.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    scale = rows.square().mean(dim=(1, 2)).sum().sqrt()
     return (rows / scale.clamp_min(1e-8)).reshape(table.shape)
 
 
+def _before(x: Tensor, n: int) -> Tensor:
+    """What stands `n` places earlier in the row (..., T, d), zeros where nothing does."""
+    return torch.cat([torch.zeros_like(x[..., :n, :]), x[..., : x.shape[-2] - n, :]], dim=-2)
+
+
 class Codebook(nn.Module):
-    """Embedding of the ids `start .. start + n - 1` through a fixed table (n, d) of codebook vectors.
+    """Embedding of the ids `start .. start + n - 1` through a fixed table (n, d): what each adds to its step's latent.
 
     `n_slots` equal parts of the range belong to the slots of one step (coarse to fine levels of an EEG step).
     """
@@ -43,16 +50,25 @@ class Codebook(nn.Module):
     def stop(self) -> int:
         return self.start + len(self.table)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Vectors (..., dim) of `ids`; ids outside the range are taken as its nearest id and must be masked after."""
+    def forward(self, ids: Tensor, documents: Tensor) -> Tensor:
+        """Vectors (..., T, dim) of `ids` (..., T) in order; those of ids outside the range must be masked after."""
+        inside = (ids >= self.start) & (ids < self.stop)
         local = (ids - self.start).clamp(0, len(self.table) - 1)
         slot = local // (len(self.table) // self.n_slots)
         embedding = nn.functional.embedding
-        return self.projection(embedding(local, self.table)) + embedding(slot, self.slot) + embedding(local, self.delta)
+        own = embedding(local, self.table)
+        # `n` places earlier in the same document stands the same step's id `n` slots before
+        step = torch.stack([inside, slot, documents], dim=-1)
+        vectors, joined = own, inside[..., None]
+        for n in range(1, min(self.n_slots, ids.shape[-1])):
+            earlier = torch.stack([inside, slot - n, documents], dim=-1)
+            joined = joined & (_before(step, n) == earlier).all(dim=-1, keepdim=True)
+            vectors = vectors + _before(own, n) * joined
+        return self.projection(vectors) + embedding(slot, self.slot) + embedding(local, self.delta)
 
 
 class CodebookEmbedding(nn.Module):
-    """Integers (...,) -> vectors (..., dim); the ids outside every codebook have free rows.
+    """Integers (..., T) in their order -> vectors (..., T, dim); the ids outside every codebook have free rows.
 
     Args:
         n_ids: size of the vocabulary.
@@ -85,12 +101,19 @@ class CodebookEmbedding(nn.Module):
         self.register_buffer("free_row", (is_free.cumsum(0) - 1) * is_free, persistent=False)
         self.free = nn.Parameter(torch.empty(int(is_free.sum()), dim))
 
+    @property
+    def reach(self) -> int:
+        """How many ids before an id its vector may depend on."""
+        return max((book.n_slots - 1 for book in self._books()), default=0)
+
     def _books(self) -> list[Codebook]:
         return [book for book in self.codebooks if isinstance(book, Codebook)]
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, documents: Tensor | None = None) -> Tensor:
+        """`documents` (..., T): steps do not reach from one into the next; default: one document."""
+        documents = torch.zeros_like(ids) if documents is None else documents
         vectors = nn.functional.embedding(self.free_row[ids], self.free)
         for book in self._books():
             inside = (ids >= book.start) & (ids < book.stop)
-            vectors = torch.where(inside[..., None], book(ids).to(vectors.dtype), vectors)
+            vectors = torch.where(inside[..., None], book(ids, documents).to(vectors.dtype), vectors)
         return vectors

@@ -22,12 +22,13 @@ from neuroleon.model.init import initialise
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of the tokens seen so far, before rotation, with the positions and documents they had.
+    """Keys and values of the tokens seen so far, before rotation, with the ids, positions and documents they had.
 
-    `layers` holds (keys, values) per block, each (B, H, P, K); `positions` and `documents` are (B, P).
+    `layers` holds (keys, values) per block, each (B, H, P, K); `ids`, `positions` and `documents` are (B, P).
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
+    ids: Tensor
     positions: Tensor
     documents: Tensor
 
@@ -38,7 +39,9 @@ class Cache:
     def select(self, rows: Tensor) -> "Cache":
         """The cache of some rows (indices), in their order; a row may be named more than once."""
         layers = tuple((keys[rows], values[rows]) for keys, values in self.layers)
-        return replace(self, layers=layers, positions=self.positions[rows], documents=self.documents[rows])
+        return replace(
+            self, layers=layers, ids=self.ids[rows], positions=self.positions[rows], documents=self.documents[rows]
+        )
 
 
 def _decoder(config: ModelConfig) -> Decoder:
@@ -137,8 +140,9 @@ class Neuroleon(nn.Module):
             # 4-D: the library reads a 3-D mask as one per head. Causality is added by the library.
             masks["attn_mask"] = (documents[:, :, None] == documents[:, None, :])[:, None]
         known = torch.zeros_like(ids) if documents is None else documents
-        previous = None
+        previous, seen = None, ids
         if cache is not None:
+            seen = torch.cat([cache.ids, ids], dim=1)
             known = torch.cat([cache.documents, known], dim=1)
             positions = torch.cat([cache.positions, positions], dim=1)
             masks["self_attn_kv_mask"] = known == known[:, -1:]
@@ -146,9 +150,10 @@ class Neuroleon(nn.Module):
             previous = LayerIntermediates(attn_intermediates=kept, cache_length=start)
         # The library keeps keys before rotation and turns all of them again, so it wants the positions of the whole
         # row; `cache_age=0` says that `ids` holds only what is new, however many tokens that is.
-        x = self.dropout(self.embed(ids))
+        in_reach = slice(-(ids.shape[1] + self.embed.reach), None)
+        x = self.dropout(self.embed(seen[:, in_reach], known[:, in_reach])[:, -ids.shape[1] :])
         if not return_cache:
             return self.blocks(x, pos=positions, cache=previous, cache_age=0, **masks), None
         hidden, state = self.blocks(x, pos=positions, cache=previous, cache_age=0, return_hiddens=True, **masks)
         layers = tuple(layer.cached_kv for layer in state.attn_intermediates)
-        return hidden, Cache(layers, positions, known)
+        return hidden, Cache(layers, seen, positions, known)

@@ -12,7 +12,7 @@ from neuroleon.model.config import ModelConfig
 from neuroleon.model.embed import Codebook
 from neuroleon.model.transformer import Neuroleon
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_model(model: Neuroleon, folder: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.signals.plausibility import PLAUSIBLE, check_recording, pieces
-from neuroleon.signals.preprocess import Preprocess, Preprocessed
+from neuroleon.signals.preprocess import Preprocess, Preprocessed, referential
 from neuroleon.signals.recording import Recording
 from neuroleon.signals.resampler import Resampler
 
@@ -218,7 +218,9 @@ class CausalFrontEnd:
     def _filtered(self, eeg_uV: np.ndarray) -> CausalSignal:
         signal, valid = self._resampler.push(*self._band_passed(eeg_uV[self._rows].astype(np.float64)))
         if self.decided is not None and self.decided.reference == "average" and signal.size:
-            signal -= np.add.accumulate(signal)[-1] / len(signal)  # not `mean`, whose order depends on the shape
+            rows = referential(self.positions)
+            # not `mean`, whose order depends on the shape
+            signal[rows] -= np.add.accumulate(signal[rows])[-1] / rows.sum()
         signal[:, ~valid] = 0.0
         return CausalSignal(signal.astype(np.float32), valid)
 

@@ -6,6 +6,7 @@ signal that it met in training.
 
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 from typing import Any, Literal, Self
 
@@ -14,10 +15,10 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_json
 from neuroleon.signals.montage import electrodes
-from neuroleon.signals.plausibility import PLAUSIBLE, pieces, robust_scale, saturated_channels
+from neuroleon.signals.plausibility import PLAUSIBLE, excerpt, pieces, robust_scale, saturated_channels
 from neuroleon.signals.recording import Recording
 
-VERSION = 1
+VERSION = 2
 _LINES_HZ = (50.0, 60.0, 100.0, 120.0)
 _LINE_OVER_FLOOR = 10.0  # power in the line's bin over the median of the bins 2 to 6 Hz away
 _LINE_SMOOTHING_S = 0.25
@@ -25,6 +26,8 @@ _LOUD_MADS = 6.0
 _SMALLEST_MAD = 0.3  # of natural log power: with a few alike channels a factor of 6 is still no fault
 _SMALLEST_FAST_MAD = 0.5  # above 2/3 of the upper edge, where muscles make the difference: a factor of 20 is no fault
 _FEWEST_TO_COMPARE = 4  # channels; fewer give neither an average reference nor an outlier
+# 80 dB, where the usual 50 let a drift of 10 mV through as 3 uV of other frequencies
+_ANTI_ALIAS = ("kaiser", 8.0)
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ def _ratio(sfreq_in: float, sfreq_out: float, n_times: int) -> Fraction:
     raise DataError(f"{sfreq_in!r} Hz has no simple ratio to {sfreq_out:g} Hz; resample the recording first")
 
 
-def _find_lines(eeg_uV: np.ndarray, sfreq: float, spans: list[tuple[int, int]], below_hz: float) -> tuple[float, ...]:
+def _find_lines(recording: Recording, below_hz: float) -> tuple[float, ...]:
     """Power-line frequencies that stand out of the spectrum (median over channels, mean over pieces)."""
     from scipy.signal import welch
 
+    eeg_uV, sfreq, spans = recording.eeg_uV, recording.sfreq, pieces(recording.n_times, recording.boundaries)
     long_enough = [(start, stop) for start, stop in spans if stop - start >= sfreq]
     if not long_enough:
         return ()
@@ -86,16 +90,27 @@ def _without_line(eeg_uV: np.ndarray, sfreq: float, line_hz: float) -> np.ndarra
     return eeg_uV - 2 * (amplitude * carrier).real
 
 
+def referential(positions: np.ndarray) -> np.ndarray:
+    """Channels, bool (n_chans,), that are measured against the common reference, not against another electrode."""
+    return electrodes(positions)[:, 6] == 0
+
+
+def _detrended(eeg_uV: np.ndarray) -> np.ndarray:
+    """Without the straight line of least squares, row by row."""
+    time = np.arange(eeg_uV.shape[1]) - (eeg_uV.shape[1] - 1) / 2
+    slope = eeg_uV @ time / max(time @ time, 1.0)
+    return eeg_uV - eeg_uV.mean(axis=1, keepdims=True) - slope[:, None] * time
+
+
 def _filter(eeg_uV: np.ndarray, sfreq: float, band: tuple[float, float], notch: tuple[float, ...]) -> np.ndarray:
     """Detrend, notch and band-pass one piece, zero phase. Butterworth: FIR filters need longer pieces than trials."""
     from mne.filter import filter_data
-    from scipy.signal import detrend
 
-    signal = detrend(eeg_uV.astype(np.float64), type="linear")
+    signal = _detrended(eeg_uV)
     for line_hz in notch:
         signal = _without_line(signal, sfreq, line_hz)
     iir = {"order": 4, "ftype": "butter", "output": "sos"}
-    return filter_data(signal, sfreq, *band, method="iir", iir_params=iir, verbose="ERROR")
+    return filter_data(signal, sfreq, *band, method="iir", iir_params=iir, copy=False, verbose="ERROR")
 
 
 def _deviation(power: np.ndarray) -> np.ndarray:
@@ -131,8 +146,8 @@ class Preprocess:
 
     The upper edge is lowered to 0.4 times the recording's rate. `notch="auto"` removes a power line that stands out of
     the spectrum, where the band-pass alone would leave some of it (below twice the upper edge). `reference="average"`
-    needs four good channels, none of them bipolar, else the recording stays as it is referenced. Windows are clipped at
-    `clip` robust scales by those who write them.
+    needs four good channels against a common reference, else the recording stays as it is referenced; bipolar
+    derivations always do. Windows are clipped at `clip` robust scales by those who write them.
     """
 
     version: int = VERSION
@@ -191,8 +206,8 @@ class Preprocess:
                 f"{recording.name}: {(~finite).sum()} of {len(finite)} channels hold NaN or infinity; cut out the gaps"
             )
         band = (self.low_hz, min(self.high_hz, 0.4 * recording.sfreq))
-        signal, boundaries, notch_hz = self._filter_and_resample(recording, finite, band)
-        suspects = self._suspects(replace(recording, eeg_uV=recording.eeg_uV[finite]), signal, band)
+        cleaned, notch_hz = self._resample_and_filter(recording, finite, band)
+        suspects = self._suspects(replace(recording, eeg_uV=recording.eeg_uV[finite]), cleaned, band)
         suspects = {int(np.flatnonzero(finite)[i]): why for i, why in suspects.items()}
         bad = dict.fromkeys(np.flatnonzero(~finite).tolist(), "holds NaN or infinity")
         notes = []
@@ -202,13 +217,13 @@ class Preprocess:
         else:
             bad |= suspects
         keep = [i for i in range(len(finite)) if i not in bad]
-        signal = signal[[i not in bad for i in np.flatnonzero(finite)]]
-        reference = self.reference if len(keep) >= _FEWEST_TO_COMPARE else "none"
-        if reference == "average" and electrodes(recording.positions[keep])[:, 6].any():
-            reference = "none"
-            notes.append("no average reference, for it holds bipolar derivations")
+        signal = cleaned.eeg_uV[[i not in bad for i in np.flatnonzero(finite)]]
+        against_common = referential(recording.positions[keep])
+        reference = self.reference if against_common.sum() >= _FEWEST_TO_COMPARE else "none"
         if reference == "average":
-            signal = signal - signal.mean(axis=0)
+            signal[against_common] -= signal[against_common].mean(axis=0)
+        if not against_common.all():
+            notes.append("bipolar derivations stay as they are, without the average reference")
         scale_uV = robust_scale(signal)
         if not scale_uV > 0:
             raise DataError(f"{recording.name}: nothing is left between {band[0]:g} and {band[1]:g} Hz; is this EEG?")
@@ -217,8 +232,8 @@ class Preprocess:
             eeg_uV=signal.astype(np.float32),
             ch_names=tuple(recording.ch_names[i] for i in keep),
             positions=recording.positions[keep],
-            sfreq=self.sfreq,
-            boundaries=boundaries,
+            sfreq=cleaned.sfreq,
+            boundaries=cleaned.boundaries,
         )
         return Preprocessed(
             recording=result,
@@ -230,32 +245,39 @@ class Preprocess:
             reference=reference,
         )
 
-    def _suspects(self, recording: Recording, signal: np.ndarray, band: tuple[float, float]) -> dict[int, str]:
+    @staticmethod
+    def _suspects(recording: Recording, cleaned: Recording, band: tuple[float, float]) -> dict[int, str]:
         """Channels, by their row, that look bad in the recording as it came or in its filtered signal, and why."""
         flat = recording.eeg_uV.std(axis=1) < PLAUSIBLE.flat_std_uV
         saturated = saturated_channels(recording) & ~flat
         alive = np.flatnonzero(~flat & ~saturated)
-        loud = alive[_loud(signal[alive], self.sfreq, band)]
+        loud = alive[_loud(excerpt(cleaned).eeg_uV[alive], cleaned.sfreq, band)]
         found = {"flat": np.flatnonzero(flat), "saturated": np.flatnonzero(saturated)}
         found["its power is far from the other channels'"] = loud
         return {row: why for why, rows in found.items() for row in rows.tolist()}
 
-    def _filter_and_resample(
+    def _resample_and_filter(
         self, recording: Recording, rows: np.ndarray, band: tuple[float, float]
-    ) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
-        """The chosen rows at our rate, the boundaries there, and the power lines that were removed."""
+    ) -> tuple[Recording, tuple[float, ...]]:
+        """The chosen rows at our rate, filtered there, and the power lines that were removed."""
         from scipy.signal import resample_poly
 
-        eeg_uV, spans = recording.eeg_uV[rows], pieces(recording.n_times, recording.boundaries)
-        below_hz = min(2 * band[1], 0.45 * recording.sfreq)
-        notch = _find_lines(eeg_uV, recording.sfreq, spans, below_hz) if self.notch == "auto" else ()
+        spans = pieces(recording.n_times, recording.boundaries)
         ratio = _ratio(recording.sfreq, self.sfreq, recording.n_times)
         # a piece starts at the sample nearest to its time, so that rounding does not add up over many pieces; halves go
         # up, so that no piece needs more samples than resampling gives
         edges = [floor(edge * ratio + Fraction(1, 2)) for edge in (0, *recording.boundaries, recording.n_times)]
-        result = np.empty((len(eeg_uV), edges[-1]))
-        for (start, stop), first, end in zip(spans, edges[:-1], edges[1:], strict=True):
-            filtered = _filter(eeg_uV[:, start:stop], recording.sfreq, band, notch)
-            resampled = resample_poly(filtered, ratio.numerator, ratio.denominator, axis=1, padtype="line")
-            result[:, first:end] = resampled[:, : end - first]
-        return result, tuple(edges[1:-1]), notch
+        eeg_uV = np.empty((rows.sum(), edges[-1]))
+        for (start, stop), (first, end) in zip(spans, pairwise(edges), strict=True):
+            piece = recording.eeg_uV[rows, start:stop].astype(np.float64)
+            if ratio != 1:
+                piece = resample_poly(
+                    piece, ratio.numerator, ratio.denominator, axis=1, padtype="line", window=_ANTI_ALIAS
+                )
+            eeg_uV[:, first:end] = piece[:, : end - first]
+        at_our_rate = replace(recording, eeg_uV=eeg_uV, sfreq=self.sfreq, boundaries=tuple(edges[1:-1]))
+        below_hz = min(2 * band[1], 0.45 * recording.sfreq, 0.45 * self.sfreq)
+        notch = _find_lines(excerpt(at_our_rate), below_hz) if self.notch == "auto" else ()
+        for first, end in pairwise(edges):
+            eeg_uV[:, first:end] = _filter(eeg_uV[:, first:end], self.sfreq, band, notch)
+        return at_our_rate, notch

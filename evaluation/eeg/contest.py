@@ -66,7 +66,7 @@ class CodecRow:
 def curve(measured: MeasuredSet, seed: int) -> Curve:
     """The set's probe on the raw signal, and on what ours and PCA + k-means give back at five rates each.
 
-    PCA + k-means once of the whole signal, and once of the band that the probe reads, which is all its bits' worth there.
+    PCA + k-means once of the whole signal, and once of the band that the probe reads: its bits are then for that alone.
 
     Raises:
         DataError: no probe can be trained, or no codec fitted.

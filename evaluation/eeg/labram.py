@@ -29,13 +29,13 @@ from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.losses import reconstruction_losses
 from neuroleon.tokenizers.eeg.network import StepPosition, TemporalTransformer
 from neuroleon.tokenizers.eeg.quantizer import DEAD_SHARE
-from neuroleon.tokenizers.eeg.spatial import PLACE_FEATURES, place_features
+from neuroleon.tokenizers.eeg.spatial import HARMONICS, measured
 
 CODES, CODE_DIM = 8192, 64  # LaBraM's
 DIM, LAYERS = 128, 2
 VECTORS_PER_BATCH = 768
 CONTINUOUS_SHARE = 0.25  # of the steps come before the quantizer: k-means then starts on latents that mean something
-WEIGHTS = {"wave": 1.0, "amplitude": 0.3, "phase": 0.3, "correlation": 0.5}  # as in training of ours
+WEIGHTS = {"wave": 1.0, "amplitude": 0.3, "phase": 0.3, "correlation": 0.5, "whitened": 1.0}  # as in training of ours
 RATE = 1e-3
 
 
@@ -73,7 +73,7 @@ class ChannelwiseVQ(nn.Module):
         super().__init__()
         config = EEGTokenizerConfig(dim=DIM)
         self.patch = patch
-        self.place = nn.Sequential(nn.Linear(2 * PLACE_FEATURES + 1, DIM), nn.GELU(), nn.Linear(DIM, DIM))
+        self.place = nn.Sequential(nn.Linear(HARMONICS + 1, DIM), nn.GELU(), nn.Linear(DIM, DIM))
         self.position = StepPosition(DIM)
         self.embed, self.from_code = nn.Linear(patch, DIM), nn.Linear(CODE_DIM, DIM)
         self.encoder, self.decoder = TemporalTransformer(config, LAYERS), TemporalTransformer(config, LAYERS)
@@ -94,8 +94,7 @@ class ChannelwiseVQ(nn.Module):
 
     def told(self, places: Tensor, n_patches: int) -> Tensor:
         """What is known of patches beside their samples, place and turn: places (B, C, 7) -> (B * C, N, D)."""
-        anode, cathode, bipolar = places[..., :3], places[..., 3:6], places[..., 6:]
-        place = self.place(torch.cat([place_features(anode), place_features(cathode) * bipolar, bipolar], dim=-1))
+        place = self.place(torch.cat([measured(places), places[..., 6:]], dim=-1))
         return rearrange(place, "b c d -> (b c) 1 d") + self.position(n_patches)
 
     def encode(self, eeg: Tensor, places: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ MOST_PATCHES = 20_000  # that are fitted to, drawn from the training windows
 PATCHES_PER_CODE = 16  # below, codebooks learn their training patches by heart
 LARGEST_CODE_BITS = 10
 ABSENT_RIDGE = 1e-3  # of the mean variance: average-referenced channels have a singular covariance
+SMALLEST_SIZE = 1e-3  # of a channel, in units of the scale: a flat one stays flat
 LLOYD_ROUNDS = 20
 
 
@@ -83,13 +84,15 @@ def band_passed(signals: np.ndarray, band_hz: tuple[float, float]) -> np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Montage:
-    """Patches of fixed channels, in units of their window's scale: d = n_chans * 20 numbers, channel by channel.
+    """Patches of fixed channels: d = n_chans * 20 numbers, channel by channel.
 
-    A channel that a window lacks is filled with its expected value given the others, as of a Gaussian with `mean` (d,) and
+    Signals are in units of their window's scale, and of the size of their channel, `sizes` (n_chans, 1). A channel that
+    a window lacks is filled with its expected value given the others, as of a Gaussian with `mean` (d,) and
     `covariance` (d, d): it costs bits, and is not handed back.
     """
 
     ch_names: tuple[str, ...]
+    sizes: np.ndarray
     mean: np.ndarray
     covariance: np.ndarray
 
@@ -98,9 +101,10 @@ class Montage:
         """The channels of the windows that have most, and how these depend on each other."""
         montages = Counter(window.ch_names for window in windows)
         ch_names = max(montages, key=lambda names: (len(names), montages[names], names))
-        patches = np.concatenate([_cut(w.eeg_uV / w.scale_uV) for w in windows if w.ch_names == ch_names])
-        mean, covariance = _moments(patches)
-        return cls(ch_names=ch_names, mean=mean, covariance=covariance)
+        whole = [window.eeg_uV / window.scale_uV for window in windows if window.ch_names == ch_names]
+        sizes = np.concatenate(whole, axis=1).std(axis=1, keepdims=True).clip(min=SMALLEST_SIZE)
+        mean, covariance = _moments(np.concatenate([_cut(signal / sizes) for signal in whole]))
+        return cls(ch_names=ch_names, sizes=sizes, mean=mean, covariance=covariance)
 
     def rows(self, window: Window) -> list[int]:
         """Where the channels of a window are among ours.
@@ -121,7 +125,7 @@ class Montage:
         for window in windows:
             rows = self.rows(window)
             signal = np.zeros((len(self.ch_names), window.eeg_uV.shape[1]), np.float32)
-            signal[rows] = window.eeg_uV / window.scale_uV
+            signal[rows] = window.eeg_uV / window.scale_uV / self.sizes[rows]
             patches = _cut(signal)
             found.append(self._filled(patches, rows) if len(rows) < len(self.ch_names) else patches)
         return np.concatenate(found)
@@ -139,11 +143,11 @@ class Montage:
         by_channel = patches.reshape(-1, len(self.ch_names), PATCH_SAMPLES)
         signals, used = [], 0
         for window in windows:
-            signal, rows = np.empty(window.eeg_uV.shape, np.float32), self.rows(window)
+            signal, rows = np.empty_like(window.eeg_uV), self.rows(window)
             for start in patch_starts(signal.shape[1], PATCH_SAMPLES):
                 signal[:, start : start + PATCH_SAMPLES] = by_channel[used, rows]
                 used += 1
-            signals.append(signal * np.float32(window.scale_uV))
+            signals.append((signal * self.sizes[rows] * window.scale_uV).astype(np.float32))
         return signals
 
 

@@ -147,14 +147,14 @@ def _by_subject(train: Sequence[Trial], test: Sequence[Trial], labels: Labels, a
     owners = [np.array([str(trial.meta["subject"]) for trial in trials]) for trials in (train, test)]
     too_few = np.zeros(len(test), bool)
     for subject in np.unique(owners[1]):
-        own, asked = (np.flatnonzero(owner == subject) for owner in owners)
+        own, asked = (np.flatnonzero(owner == subject).tolist() for owner in owners)
         names, counts = np.unique(labels.train[own], return_counts=True)
         if len(names) < len(np.unique(labels.train)) or counts.min() < FEWEST_WINDOWS:
             too_few[asked] = True
         else:
             predicted[asked] = answer([train[i] for i in own], labels.train[own], [test[i] for i in asked])
     if too_few.any():
-        predicted[too_few] = answer(train, labels.train, [test[i] for i in np.flatnonzero(too_few)])
+        predicted[too_few] = answer(train, labels.train, [test[i] for i in np.flatnonzero(too_few).tolist()])
     return predicted
 
 

@@ -14,7 +14,7 @@ class EEGTokenizerConfig:
     """One step is `step_samples` at `sfreq` (125 ms) and becomes `levels` ids, coarse to fine, whatever the montage.
 
     Attributes:
-        sources: virtual channels; ten spatial components hold 95 % of scalp EEG power.
+        sources: mixtures of spherical harmonics that the transformer sees; ten hold 95 % of scalp EEG power.
         context_steps: a step sees 2 s before it, and as much after it unless `causal`.
         causal: ids depend on the past only, so that they can be made while the recording runs.
         spectral_samples: lengths of the windows in which power is seen around each step; 1 s resolves 1 Hz.
@@ -39,7 +39,7 @@ class EEGTokenizerConfig:
     quantizer: Literal["rvq", "vq", "fsq"] = "rvq"
     levels: int = 16
     codes: int = 1024
-    code_dim: int = 64
+    code_dim: int = 128
     dropout: float = 0.2
     scale_bins: int = 32
     scale_min_uV: float = 0.1

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 STFT_SAMPLES = (32, 64, 128)
+# x[t] - 0.9 x[t - 1] about evens out the spectrum of EEG, of whose power nine tenths lie below 13 Hz
+PRE_EMPHASIS = 0.9
 
 
 def reconstruction_losses(predicted: Tensor, target: Tensor, known: Tensor, valid: Tensor) -> dict[str, Tensor]:
@@ -33,7 +35,13 @@ def reconstruction_losses(predicted: Tensor, target: Tensor, known: Tensor, vali
         "amplitude": amplitude / len(STFT_SAMPLES),
         "phase": phase / len(STFT_SAMPLES),
         "correlation": (1 - _correlation(predicted, target, seen)).mean(),
+        "whitened": (1 - _correlation(_whitened(predicted, seen), _whitened(target, seen), seen[:, 1:])).mean(),
     }
+
+
+def _whitened(signal: Tensor, seen: Tensor) -> Tensor:
+    """Pre-emphasised, (channels, T) -> (channels, T - 1); zeros where a sample or the one before it is not seen."""
+    return (signal[:, 1:] - PRE_EMPHASIS * signal[:, :-1]) * seen[:, 1:] * seen[:, :-1]
 
 
 def _correlation(predicted: Tensor, target: Tensor, seen: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 What is missing is marked, never filled: `present` says which channels there are, `valid` which samples. Samples that
 are not valid hold zeros; the network is told so.
-# B batch, C channels, M sources, T samples, N steps, D model
+# B batch, C channels, K harmonics, M sources, T samples, N steps, D model
 """
 
 import math
@@ -15,7 +15,7 @@ from x_transformers import Encoder
 
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.quantizer import EEGQuantizer
-from neuroleon.tokenizers.eeg.spatial import SpatialDecoder, SpatialEncoder
+from neuroleon.tokenizers.eeg.spatial import HARMONICS, SpatialDecoder, SpatialEncoder, evenly, harmonics
 
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks, and seen anew after each
 POWER_FLOOR = 1e-2  # in squared units of the scale
@@ -24,6 +24,11 @@ POWER_FLOOR = 1e-2  # in squared units of the scale
 def existing_steps(valid: Tensor, step_samples: int) -> Tensor:
     """valid (B, T) -> (B, N) bool: steps with a sample that is valid."""
     return valid.unflatten(1, (-1, step_samples)).any(dim=-1)
+
+
+def patches(field: Tensor, step_samples: int) -> Tensor:
+    """(B, K, T) -> (B, N, K * step_samples)."""
+    return rearrange(field, "b k (n t) -> b n (k t)", t=step_samples)
 
 
 class Stem(nn.Module):
@@ -149,24 +154,27 @@ class EEGEncoder(nn.Module):
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
         self.step_samples = config.step_samples
-        self.spatial = SpatialEncoder(config.sources, config.dim // 2)
+        self.spatial = SpatialEncoder()
+        self.mix = nn.Linear(HARMONICS, config.sources, bias=False)
+        self.mix.weight.data.copy_(harmonics(evenly(config.sources)))  # the field at as many places
         self.stem = Stem(config)
         self.spectral = nn.ModuleList(SpectralFeatures(config, window) for window in config.spectral_samples)
         self.position = StepPosition(config.dim)
         self.temporal = TemporalTransformer(config, config.encoder_layers, causal=config.causal)
         self.to_latents = nn.Linear(config.dim, config.latent_dim)
         # the transformer's norms take the amplitude away: the step's own samples pass beside it
-        self.direct = nn.Linear(config.sources * config.step_samples, config.latent_dim, bias=False)
+        self.direct = nn.Linear(HARMONICS * config.step_samples, config.latent_dim, bias=False)
 
     def forward(self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
-        sources = self.spatial(eeg * valid[:, None], electrodes, present)
+        field = self.spatial(eeg * valid[:, None], electrodes, present)
+        sources = self.mix.weight @ field
         hidden = self.stem(sources, valid)
         for spectral in self.spectral:
             hidden = hidden + spectral(sources, valid)
         hidden = hidden + self.position(hidden.shape[1])
         hidden = self.temporal(hidden, existing_steps(valid, self.step_samples))
-        return self.to_latents(hidden) + self.direct(rearrange(sources, "b m (n t) -> b n (m t)", t=self.step_samples))
+        return self.to_latents(hidden) + self.direct(patches(field, self.step_samples))
 
 
 class EEGDecoder(nn.Module):
@@ -174,20 +182,20 @@ class EEGDecoder(nn.Module):
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
-        self.sources = config.sources
         self.from_latents = nn.Linear(config.latent_dim, config.dim)
         self.temporal = TemporalTransformer(config, config.decoder_layers)
-        self.to_sources = nn.Linear(config.dim, config.sources * config.step_samples)
-        self.direct = nn.Linear(config.latent_dim, config.sources * config.step_samples, bias=False)
-        self.smooth = nn.Conv1d(config.sources, config.sources, 9, padding=4)
-        self.spatial = SpatialDecoder(config.sources, config.dim // 2)
+        self.to_field = nn.Linear(config.dim, HARMONICS * config.step_samples)
+        self.direct = nn.Linear(config.latent_dim, HARMONICS * config.step_samples, bias=False)
+        self.smooth = nn.Conv1d(HARMONICS, HARMONICS, 9, padding=4, bias=False)
+        nn.init.dirac_(self.smooth.weight)
+        self.spatial = SpatialDecoder()
 
     def forward(self, latents: Tensor, electrodes: Tensor, exists: Tensor) -> Tensor:
         """latents (B, N, latent_dim), electrodes (B, C, 7), exists (B, N) bool -> (B, C, T)."""
-        hidden = self.to_sources(self.temporal(self.from_latents(latents), exists)) + self.direct(latents)
+        hidden = self.to_field(self.temporal(self.from_latents(latents), exists)) + self.direct(latents)
         hidden = hidden * exists[..., None]  # as beyond the window's end: smoothing would carry it into the last step
-        sources = rearrange(hidden, "b n (m t) -> b m (n t)", m=self.sources)
-        return self.spatial(self.smooth(sources), electrodes)
+        field = rearrange(hidden, "b n (k t) -> b k (n t)", k=HARMONICS)
+        return self.spatial(self.smooth(field), electrodes)
 
 
 class EEGNetwork(nn.Module):
@@ -198,3 +206,25 @@ class EEGNetwork(nn.Module):
         self.encoder = EEGEncoder(config)
         self.quantizer = EEGQuantizer(config)
         self.decoder = EEGDecoder(config)
+
+    @torch.no_grad()
+    def start_from(self, fields: Tensor) -> None:
+        """Start as principal components and k-means: fields (n, K * step_samples) of steps of real EEG, n >= 1.
+
+        The latent of a step is its components, each divided by the fourth root of its variance: half way from the least
+        error, where slow waves take all bits, to equal parts for all. The transformers add nothing yet.
+        """
+        fields = fields.double()
+        variance, axes = torch.linalg.eigh(fields.T @ fields / len(fields))
+        n = min(len(axes), self.encoder.direct.out_features)
+        variance, axes = variance.flip(0)[:n].clamp_min(1e-6), axes.flip(1)[:, :n]
+        sizes = variance.pow(0.25) * variance.sqrt().mean().sqrt()  # latents of variance 1 on average
+        for direct in (self.encoder.direct, self.decoder.direct):
+            nn.init.zeros_(direct.weight)
+        self.encoder.direct.weight[:n] = (axes / sizes).T
+        self.decoder.direct.weight[:, :n] = axes * sizes
+        for added in (self.encoder.to_latents, self.decoder.to_field):
+            nn.init.zeros_(added.weight)
+            nn.init.zeros_(added.bias)
+        latents = self.encoder.direct(fields.float())
+        self.quantizer.train()(latents, torch.ones(len(latents), dtype=torch.long))

@@ -10,13 +10,17 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from loguru import logger
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, VectorQuantize
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
 from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, EEGTokenizerConfig
 
-DEAD_SHARE = 0.1  # of its fair share of vectors; a code with less is moved onto a vector of the batch
+# k-means warns of fewer vectors than codes; codes that it leaves alike are moved when they turn out dead
+logger.disable("vector_quantize_pytorch")
+
+DEAD_SHARE = 0.25  # of its fair share of vectors; a code with less is moved onto a vector of the batch
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ class EEGQuantizer(nn.Module):
         for level in range(levels):
             book = self.vectors(level).to(latents.dtype)
             part = rest if self.kind == "rvq" else slices[level]
-            code = (book.square().sum(-1) - 2 * part @ book.T).argmin(dim=-1)
+            code = torch.addmm(book.square().sum(-1), part.flatten(0, 1), book.T, alpha=-2).argmin(dim=-1)
+            code = code.unflatten(0, part.shape[:2])
             codes.append(code)
             rest = rest - book[code] if self.kind == "rvq" else rest
         return torch.stack(codes, dim=-1)
@@ -138,6 +143,13 @@ class EEGQuantizer(nn.Module):
             for layer, vectors in zip(layers, codebook.chunk(self.levels), strict=True):
                 layer._codebook.embed.data.copy_(vectors[None])
                 layer._codebook.initted.data.fill_(True)
+
+    @property
+    def summands(self) -> Tensor:
+        """(L * codes, D): what every local id adds to the latent of its step."""
+        if self.kind == "rvq":
+            return self.codebook
+        return torch.block_diag(*(self.vectors(level) for level in range(self.levels)))
 
     @property
     def codebook(self) -> Tensor:

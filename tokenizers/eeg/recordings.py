@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WINDOW_S = 4.0
 BATCH = 16  # windows encoded together
-JUDGED = 32  # windows of a recording, evenly spread, that its likeness to EEG is measured on
+JUDGED = 12  # windows of a recording, evenly spread, that its likeness to EEG is measured on
 
 
 class WindowTokenizer(Protocol):

@@ -113,8 +113,8 @@ class EEGTokenizer:
 
     @property
     def codebook(self) -> np.ndarray:
-        """float32 (size, code_dim): the vector of every local id."""
-        return self.network.quantizer.codebook[: self.size].float().cpu().numpy()
+        """float32 (size, latent_dim): what every local id adds to the latent of its step."""
+        return self.network.quantizer.summands[: self.size].float().cpu().numpy()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -21,7 +21,7 @@ from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.heads import Contrast, ReadOuts, SetAdversary, pooled
 from neuroleon.tokenizers.eeg.losses import reconstruction_losses
-from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps
+from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import RunConfig
 from neuroleon.training.model_card import shared_preprocess
@@ -29,6 +29,7 @@ from neuroleon.training.stage import Examples
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, spoil, unspoiled
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split
+START_BATCHES = 8
 ALL_LEVELS_SHARE = 0.3  # of the windows keep every level in training; the others a random number of them
 READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
 
@@ -45,6 +46,7 @@ class EEGLossConfig:
     amplitude: float = 0.3
     phase: float = 0.3
     correlation: float = 0.5
+    whitened: float = 1.0
     commitment: float = 1.0
     label: float = 1.0
     stimulus: float = 1.0
@@ -105,7 +107,21 @@ class EEGTokenizerStage:
 
     def build(self) -> nn.Module:
         n_labels = {name: len(self.mixture.train[name].labels) for name in self.config.data.aligned}
-        return EEGTokenizerTraining(self.config.network, n_labels, len(self.mixture.names), self.mixture.embedding_dim)
+        module = EEGTokenizerTraining(
+            self.config.network, n_labels, len(self.mixture.names), self.mixture.embedding_dim
+        )
+        module.network.start_from(self._fields(module.network))
+        return module
+
+    def _fields(self, network: EEGNetwork) -> Tensor:
+        """Steps of a few batches of the mixture, as `EEGNetwork.start_from` takes them."""
+        rng, found = generator("eeg-tokenizer", "start", self._seed), []
+        for _ in range(START_BATCHES):
+            batch = self.mixture.draw(rng)
+            field = network.encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
+            whole = batch["valid"].unflatten(1, (-1, self.config.network.step_samples)).all(dim=-1)
+            found.append(patches(field, self.config.network.step_samples)[whole])
+        return torch.cat(found)
 
     def batch(self, index: int) -> dict[str, Tensor]:
         rng = generator("eeg-tokenizer", self._seed, index)
@@ -133,9 +149,8 @@ class EEGTokenizerStage:
         kept, first = (_in_steps(x, exists) for x in (quantized.latents, quantized.first))
         predicted = network.decoder(kept, given.electrodes, exists)
         parts = reconstruction_losses(predicted, given.target, batch["known"], given.valid)
-        parts |= {"commitment": quantized.commitment} | self._meaning(
-            module, batch, given.stimulus, kept, first, exists
-        )
+        parts |= {"commitment": quantized.commitment}
+        parts |= self._meaning(module, batch, given.stimulus, kept, first, exists)
         if weights.adversary:
             parts["adversary"] = module.adversary(pooled(kept, exists), batch["set"], batch["progress"])
         # what a batch does not have is NaN, and no part of the loss; any other NaN must show

@@ -57,7 +57,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_edf(folder / "eeg" / f"{subject}_1.edf", [*CHAIN, "EEG CZ-REF"], signals(9, seed))
     (folder / "banana.yaml").write_text(yaml.safe_dump(RECIPE))
     report = prepare_samples(load_recipe(folder / "banana.yaml"), folder, folder / "out")
-    assert report.notes["no average reference, for it holds bipolar derivations"] == 3
+    assert report.notes["bipolar derivations stay as they are, without the average reference"] == 3
     return folder
 
 

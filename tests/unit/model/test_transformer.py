@@ -18,10 +18,10 @@ N_IDS = 128
 BOOKS = {32: torch.randn(16, 5, generator=torch.Generator().manual_seed(1)) + 3, 64: torch.randn(24, 3)}
 
 
-def stirred(config: ModelConfig = CONFIG) -> Neuroleon:
+def stirred(config: ModelConfig = CONFIG, codebooks: dict[int, Tensor] = BOOKS, slots: int = 4) -> Neuroleon:
     """A model whose every weight takes part (at the start, output projections and head are 0)."""
     torch.manual_seed(0)
-    model = Neuroleon(config, N_IDS, BOOKS, slots={64: 4}).eval()
+    model = Neuroleon(config, N_IDS, codebooks, slots={max(codebooks): slots}).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -113,11 +113,45 @@ def test_codebook_ids_start_where_their_vectors_are() -> None:
     assert model.embed.free.shape == (N_IDS - 4, CONFIG.dim)
 
 
-def test_a_finer_level_of_a_quantizer_is_embedded_as_large_as_a_coarse_one() -> None:
-    coarse = torch.randn(16, 5)
-    model = Neuroleon(CONFIG, N_IDS, {32: torch.cat([10 * coarse, 0.01 * coarse + 3])}, slots={32: 2})
-    rows = model.embed(torch.arange(32, 64))
-    torch.testing.assert_close(rows[:16], rows[16:], atol=1e-4, rtol=0)
+def in_slots(n_slots: int = 3, codes: int = 4) -> Neuroleon:
+    """Ids 32 .. 43 are three residual levels; the model's other weights are far from their start."""
+    return stirred(codebooks={32: torch.randn(n_slots * codes, 5)}, slots=n_slots)
+
+
+def test_the_last_id_of_a_step_is_embedded_as_the_whole_latent() -> None:
+    model = in_slots()
+    (book,) = model.embed.codebooks
+    ids = torch.tensor([3, 33, 38, 40, 35, 36, 43, 7, 39])  # text, a step, a step, text, an id without those before it
+    parts = {i: [k] for i, k in enumerate([1, 6, 8], start=1)} | {2: [1, 6], 3: [1, 6, 8], 5: [3, 4], 6: [3, 4, 11]}
+    parts |= {4: [3], 8: [7]}
+    found = model.embed(ids)
+    for place, local in parts.items():
+        last = local[-1]
+        expected = book.projection(book.table[local].sum(0)) + book.slot[last // 4] + book.delta[last]
+        torch.testing.assert_close(found[place], expected)
+    torch.testing.assert_close(found[0], model.embed(ids[:1])[0])
+    apart = model.embed(ids, torch.tensor([0, 0, 1, 1, 1, 1, 1, 1, 1]))
+    torch.testing.assert_close(apart[2], model.embed(ids[2:])[0])
+
+
+def test_levels_keep_their_proportions() -> None:
+    coarse = torch.randn(4, 5)
+    model = Neuroleon(CONFIG, N_IDS, {32: torch.cat([coarse, 0.1 * coarse + 3])}, slots={32: 2})
+    table = model.embed.codebooks[0].table
+    torch.testing.assert_close(table[4:], 0.1 * table[:4], atol=1e-5, rtol=0)
+    assert table.square().mean().item() * 2 == pytest.approx(1.0)
+
+
+def test_steps_are_embedded_alike_whole_and_through_the_cache() -> None:
+    model = in_slots()
+    ids = torch.tensor([[3, 33, 38, 40, 35, 36, 43, 7], [33, 38, 40, 35, 36, 43, 33, 39]])
+    full = model(ids)
+    pieces, cache = [], None
+    with torch.no_grad():
+        for t in range(ids.shape[1]):
+            logits, cache = model(ids[:, t : t + 1], cache=cache, return_cache=True)
+            pieces.append(logits)
+    torch.testing.assert_close(torch.cat(pieces, dim=1), full, atol=1e-5, rtol=1e-5)
 
 
 def test_every_id_has_its_own_embedding() -> None:

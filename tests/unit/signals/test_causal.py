@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tiny_eeg import EXAMPLES, eegmat
 
@@ -88,7 +88,11 @@ def test_any_chunks_give_the_same_bits(
     for start, n, channel in lost:
         eeg_uV[channel, start : start + n] = np.nan
     how: dict[str, Any] = {"decided": None, "calibration_s": 0.6} if calibrated else {}
-    whole = in_chunks(front_end(sfreq, **how), eeg_uV, [eeg_uV.shape[1]])
+    try:
+        whole = in_chunks(front_end(sfreq, **how), eeg_uV, [eeg_uV.shape[1]])
+    except DataError as error:
+        assume("in which no 0.25 s hold finite values" not in str(error))
+        raise
     assert same(in_chunks(front_end(sfreq, **how), eeg_uV, lengths), whole)
     assert len(whole.valid) == int(np.ceil(900 * front_end(sfreq).ratio))
     assert whole.eeg_uV.dtype == np.float32

@@ -251,7 +251,7 @@ def test_the_fingerprint_tells_every_weight_and_setting(network: EEGNetwork, tok
     found = {tokenizer.fingerprint}
     found.add(EEGTokenizer(CONFIG, Preprocess(high_hz=40.0), network).fingerprint)
     found.add(EEGTokenizer(replace(CONFIG, scale_bins=16), Preprocess(), network).fingerprint)
-    for weight in (network.encoder.stem.fine.bias, network.decoder.smooth.bias, network.quantizer.vectors(2)):
+    for weight in (network.encoder.stem.fine.bias, network.decoder.smooth.weight, network.quantizer.vectors(2)):
         original = weight.data.clone()
         try:
             weight.data.flatten()[0] += 0.01

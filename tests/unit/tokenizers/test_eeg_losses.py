@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neuroleon.tokenizers.eeg.losses import STFT_SAMPLES, reconstruction_losses
 
-ALL = {"wave", "amplitude", "phase", "correlation"}
+ALL = {"wave", "amplitude", "phase", "correlation", "whitened"}
 
 
 def signals(n: int = 2, n_chans: int = 3, n_times: int = 400) -> tuple[Tensor, Tensor]:
@@ -86,6 +86,21 @@ def test_correlation_is_pearsons_over_the_samples_that_are_there() -> None:
     assert moved == pytest.approx(found, abs=1e-3), "neither gain nor offset"
     opposite = reconstruction_losses(-target, target, known, valid)["correlation"].item()
     assert opposite == pytest.approx(2, abs=1e-3)
+
+
+def test_the_whitened_correlation_hears_fast_rhythms_as_well_as_slow_ones() -> None:
+    predicted, target = signals()
+    known, valid = everything(target)
+    valid[0, 250:] = False
+    flat = [[x[i, c, : (250, 400)[i]].numpy() for i in range(2) for c in range(3)] for x in (predicted, target)]
+    pearson = [np.corrcoef(a[1:] - 0.9 * a[:-1], b[1:] - 0.9 * b[:-1])[0, 1] for a, b in zip(*flat, strict=True)]
+    found = reconstruction_losses(predicted, target, known, valid)
+    assert found["whitened"].item() == pytest.approx(1 - np.mean(pearson), abs=1e-3)
+    time = torch.arange(400) / 200
+    slow, fast = (torch.sin(2 * torch.pi * hertz * time)[None, None] for hertz in (2, 40))
+    lost = reconstruction_losses(slow, slow + 0.1 * fast, *everything(slow))
+    assert lost["correlation"] < 0.02
+    assert lost["whitened"] > 0.2
 
 
 def test_the_wave_loss_is_the_smooth_distance() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.network import POWER_FLOOR, EEGNetwork, SpectralFeatures, existing_steps
+from neuroleon.tokenizers.eeg.network import POWER_FLOOR, EEGNetwork, SpectralFeatures, existing_steps, patches
 
 CONFIG = EEGTokenizerConfig(
     sources=4, dim=32, heads=2, encoder_layers=2, decoder_layers=2, spectral_samples=(200, 800), code_dim=8
@@ -215,3 +215,23 @@ def test_power_around_a_step_is_that_of_a_plain_fourier_transform(window: int, c
         power = np.abs(np.fft.rfft(frame))[:, 1 : module.n_bins + 1] ** 2
         expected = np.log(power / max(1.0, float((hann**2)[inside].sum())) + POWER_FLOOR)
         np.testing.assert_allclose(found[step].numpy(), expected, atol=1e-9)
+
+
+def test_it_starts_as_principal_components_and_k_means() -> None:
+    """What the first components hold comes back from the latents, and codes of several levels come near it."""
+    rng = torch.Generator().manual_seed(0)
+    mixing = torch.randn(6, 36 * STEP, generator=rng) * torch.tensor([9.0, 5.0, 3.0, 2.0, 1.0, 0.5])[:, None]
+    fields = torch.randn(600, 6, generator=rng) @ mixing / 30
+    made = EEGNetwork(replace(CONFIG, codes=64, levels=4))
+    made.start_from(fields)
+    latents = made.encoder.direct(fields)
+    assert latents.var(0).mean().item() == pytest.approx(1.0, rel=0.35)
+    assert latents.var(0)[0] < 30 * latents.var(0)[5], "half way to equal parts: the components differ by 300"
+    torch.testing.assert_close(made.decoder.direct(latents), fields, atol=1e-3, rtol=1e-3)
+    coded = made.decoder.direct(made.quantizer.lookup(made.quantizer.encode(latents[None])))[0]
+    assert (coded - fields).square().mean() < 0.1 * fields.square().mean()
+    eeg = signal(8 * STEP).float()
+    every = torch.ones(1, len(NAMES), dtype=torch.bool), torch.ones(1, 8 * STEP, dtype=torch.bool)
+    of_window = made.eval().encoder(eeg, places().float(), *every)
+    field = patches(made.encoder.spatial(eeg, places().float(), every[0]), STEP)
+    torch.testing.assert_close(of_window, made.encoder.direct(field))  # the transformer adds nothing yet

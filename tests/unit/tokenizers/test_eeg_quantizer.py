@@ -235,4 +235,4 @@ def test_codes_are_used_and_stay_where_they_are(real_latents: Tensor, monkeypatc
     usual, moved_usually = updated(real_latents)
     assert moved_usually > 0.3, "this test would not notice the fault that it is for"
     error, usual_error = ((real_latents - m.lookup(encode(m, real_latents))).square().mean() for m in (made, usual))
-    assert error < 0.8 * usual_error
+    assert error < 0.9 * usual_error

@@ -175,8 +175,7 @@ def test_pieces_too_short_or_flat_are_left_out_and_said_so(tokenizer: EEGTokeniz
     assert ("EDGE boundary", 3.2, 0.0) in marks
     silent = (restored.get_data() == 0).all(axis=0)
     assert np.array_equal(np.flatnonzero(silent), np.arange(400, 640))
-    louder = restored.apply_function(lambda x: 1e3 * x)  # an untrained decoder is quiet
-    assert tokenizer.encode(louder).gaps_s == tokens.gaps_s, "what is left out once is left out again"
+    assert tokenizer.encode(restored).gaps_s == tokens.gaps_s, "what is left out once is left out again"
 
 
 def test_bad_channels_and_what_is_no_eeg_are_left_out(tokenizer: EEGTokenizer) -> None:
@@ -241,7 +240,7 @@ def test_bipolar_derivations_go_through(tokenizer: EEGTokenizer) -> None:
     )
     raw.pick(["Fz-T7", "O1-T8", "POz-Oz"])
     tokens = tokenizer.encode(raw)
-    restored = tokenizer.decode(tokens).apply_function(lambda x: 100 * x)  # an untrained decoder is quiet
+    restored = tokenizer.decode(tokens)
     assert tokens.positions.shape == (3, 6)
     assert restored.ch_names == ["Fz-T7", "O1-T8", "POz-Oz"]
     assert same(tokenizer.encode(restored), tokenizer.encode(**as_array(restored))), "no position of mne's misleads"

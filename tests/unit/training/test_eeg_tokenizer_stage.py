@@ -239,7 +239,7 @@ def test_a_loss_that_is_not_a_number_shows(folder: Path) -> None:
     """Only what a batch does not have may be left out of the sum; the loop skips steps whose loss is NaN."""
     made = stage(folder)
     module = started(made).eval()
-    module.network.decoder.smooth.bias.data[0] = torch.nan
+    module.network.decoder.smooth.weight.data[0] = torch.nan
     with torch.no_grad():
         assert made.loss(module, made.batch(1))["loss"].isnan()
     module.network.encoder.to_latents.bias.data[0] = torch.nan
@@ -258,9 +258,7 @@ def test_the_contrast_has_the_windows_with_an_embedding(folder: Path, embeddings
     assert torch.equal(known, batch["label"] >= 0)
     found["loss"].backward()
     assert module.network.encoder.to_latents.weight.grad.norm() > 0, "the codes are drawn"
-    assert (
-        module.network.decoder.to_sources.weight.grad is None or not module.network.decoder.to_sources.weight.grad.any()
-    )
+    assert module.network.decoder.to_field.weight.grad is None or not module.network.decoder.to_field.weight.grad.any()
     one = {**batch, "embedding": torch.where(torch.arange(N_WINDOWS)[:, None] == 1, batch["embedding"], torch.nan)}
     assert made.loss(module, one)["contrast"].isnan(), "nothing to tell apart"
     assert np.isnan(losses(stage(folder), stage(folder).batch(0))["contrast"])
