@@ -35,7 +35,7 @@ def _check_size(path: Path, expected: int) -> None:
     if newlines >= 64 and newlines == start.count(b"\r\n"):
         raise DataError(
             f"{path}: {found} bytes, header says {expected}, and each byte 0A follows a 0D: it was copied as text, "
-            "which damages samples; fetch it again in binary mode"
+            "which damages samples; fetch it again in binary mode, or try examples/repair_text_mode_edf.py"
         )
     if found != expected:
         state = "cut short" if found < expected else "longer than that, damaged or not closed by its recorder"

@@ -25,6 +25,7 @@ MASKED_SHARE = 0.15  # of the steps, of some windows
 MASKED_WINDOWS = 0.2
 SHORTENED_SHARE = 0.1  # of the windows end early, anywhere inside a step
 SHORTEST_S = 0.25
+FEWEST_VALIDATION = 2
 BIPOLAR_SHARE = 0.1  # of the windows become differences of their own electrodes
 
 
@@ -132,8 +133,11 @@ class Mixture:
         for name in config.aligned:
             if len(self.train[name].labels) < 2:
                 raise ConfigError(f"data.aligned: {name} has no two labels; take it out")
-        if not any(len(self.validation[name]) for name in self.names):
-            raise DataError(f"data.samples: {self.names} have no validation windows; add a set that has some")
+        if sum(map(len, self.validation.values())) < FEWEST_VALIDATION:
+            raise DataError(
+                f"data.samples: {self.names} have no validation windows, or a single one; expected {FEWEST_VALIDATION} "
+                "at least, which the tokenizer learns from how well it gives EEG back; add a set that has some"
+            )
         self.embeddings = {name: load_embeddings(path) for name, path in config.embeddings.items()}
         sizes = {len(vector) for table in self.embeddings.values() for vector in table.values()}
         if len(sizes) > 1:
