@@ -21,6 +21,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not on this machine")
 def test_from_raw_files_to_a_report(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHON": sys.executable, "PATH": os.environ["PATH"]}
@@ -66,7 +67,7 @@ def test_the_bundled_model_goes_the_other_ways(task: str, tmp_path: Path) -> Non
 
 def test_the_bundled_model_is_small_and_whole() -> None:
     sizes = [path.stat().st_size for path in MODEL.rglob("*") if path.is_file()]
-    assert sum(sizes) < 30e6
+    assert sum(sizes) < 35e6
     assert not [p for p in MODEL.rglob("*") if p.suffix in {".pkl", ".pt", ".pth", ".bin"}]
 
 
