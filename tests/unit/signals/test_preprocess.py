@@ -254,7 +254,7 @@ def test_whole_numbers_are_the_same_setting() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 1},
         {"low_hz": 0.0},
         {"high_hz": 100.0},
         {"low_hz": 50.0},
