@@ -1,6 +1,6 @@
 """What is not EEG must be noticed: reconstruction error of strange input, against that of the set's own validation EEG.
 
-z is that of log NMSE: errors are positive and skewed, their logarithms are near to normal.
+z is that of the tokenizer's own flag (`tokenizers.eeg.surprise`), calibrated on that set, and as it was shipped.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from neuroleon.signals.plausibility import check_recording, reject_reason
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.recording import Recording
 from neuroleon.signals.window import Window
+from neuroleon.tokenizers.eeg.surprise import UNLIKE_EEG_Z, Calibration
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 
-FLAG_Z = 3.0
 FLAT_SHARE = 0.01  # of the scale: a flat line with the noise of an amplifier
 SQUARE_SCALES = 10.0
 SQUARE_HZ = (1.0, 5.0)
@@ -31,42 +31,52 @@ UNUSUAL = (WHITE, FLAT, SQUARE)
 
 @dataclass(frozen=True, kw_only=True)
 class Novelty:
-    """One kind of input on one set: mean z, and the share of windows with z above 3."""
+    """One kind of input on one set: mean z, and the share of windows with z above 3.
+
+    `shipped` is that share for the calibration that the tokenizer came with, over all sets it learned from; None
+    without one.
+    """
 
     recipe: str
     kind: str
     n_windows: int
     mean_z: float
     flagged: float
+    shipped: float | None
 
 
 def novelty(
     tokenizer: EEGTokenizer, recipe: str, known: Sequence[Window], windows: Sequence[Window], seed: int
 ) -> tuple[Novelty, ...]:
     """Every kind of input made from `windows`; `known` are windows of the set's validation split, two or more."""
-    usual = _log_nmse(tokenizer, known)
+    own = Calibration.of(_errors(tokenizer, known), [len(window.ch_names) for window in known])
     rows = []
     for kind, make in KINDS.items():
         made = [
             make(window, tokenizer.preprocess, generator("novelty", seed, recipe, i))
             for i, window in enumerate(windows)
         ]
-        z = (_log_nmse(tokenizer, made) - usual.mean()) / usual.std(ddof=1)
+        errors = list(zip(_errors(tokenizer, made), [len(window.ch_names) for window in made], strict=True))
+        z, shipped = (
+            np.array([calibration.z(*error) for error in errors]) if calibration else None
+            for calibration in (own, tokenizer.calibration)
+        )
         rows.append(
             Novelty(
                 recipe=recipe,
                 kind=kind,
                 n_windows=len(made),
                 mean_z=float(z.mean()),
-                flagged=float(np.mean(z > FLAG_Z)),
+                flagged=float(np.mean(z > UNLIKE_EEG_Z)),
+                shipped=None if shipped is None else float(np.mean(shipped > UNLIKE_EEG_Z)),
             )
         )
     return tuple(rows)
 
 
-def _log_nmse(tokenizer: EEGTokenizer, windows: Sequence[Window]) -> np.ndarray:
+def _errors(tokenizer: EEGTokenizer, windows: Sequence[Window]) -> list[float]:
     restored = restore(tokenizer, windows, tokenizer.encode_windows(list(windows)))
-    return np.log([nmse(a.eeg_uV, b.eeg_uV) for a, b in zip(windows, restored, strict=True)])
+    return [nmse(a.eeg_uV, b.eeg_uV) for a, b in zip(windows, restored, strict=True)]
 
 
 def _white(window: Window, preprocess: Preprocess, rng: np.random.Generator) -> Window:

@@ -30,9 +30,10 @@ where the recording was). NMSE and correlation (r) are those of the dropped chan
 others (tokenizer), and by mne's spherical splines."""
 
 NOVELTY_TEXT = """\
-Mean z of log NMSE against the windows of the set's validation split, and the share of windows flagged (z above 3). EEG
-itself and EEG with random phases should pass; white noise, a flat line (1 % of the scale) and square waves (ten scales)
-should not."""
+Mean z of log NMSE against the windows of the set's validation split, and the share of windows flagged (z above 3), as
+`calibrated` with windows of one's own makes it; behind the stroke, the share with the calibration that the tokenizer
+came with, over all sets it learned from. EEG itself and EEG with random phases should pass; white noise, a flat line
+(1 % of the scale) and square waves (ten scales) should not."""
 
 RETENTION_TEXT = """\
 Accuracy, a mean over labels, of a probe that learns from the training split and answers for this one. *raw* and
@@ -186,7 +187,10 @@ def _robustness(report: TokenizerReport) -> list[str]:
 def _novelty(report: TokenizerReport) -> list[str]:
     if not report.novelty:
         return []
-    found = {(r.recipe, r.kind): f"{r.mean_z:+.1f} ({r.flagged:.0%})" for r in report.novelty}
+    found = {
+        (r.recipe, r.kind): f"{r.mean_z:+.1f} ({r.flagged:.0%})" + ("" if r.shipped is None else f" / {r.shipped:.0%}")
+        for r in report.novelty
+    }
     recipes = dict.fromkeys(r.recipe for r in report.novelty)
     parts = [
         "## What is not EEG",

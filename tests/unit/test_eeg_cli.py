@@ -85,7 +85,7 @@ def test_a_real_recording_with_other_columns(run: Run) -> None:
 
 def test_what_is_unlike_eeg_is_flagged(run: Run, tmp_path: Path) -> None:
     tiny = tiny_tokenizer()
-    calibration = Calibration(log_nmse_mean=-5.0, log_nmse_std=0.5)
+    calibration = Calibration(log_nmse=-5.0, per_octave=0.0, spread=0.5, fewest=1, most=64)
     EEGTokenizer(CONFIG, tiny.preprocess, tiny.network, calibration=calibration).save(tmp_path / "strict")
     said, _ = run("tokenize", EXAMPLES[0], "--model", tmp_path / "strict", "--levels", 1)
     assert "unlike EEG (z = " in said.splitlines()[1]

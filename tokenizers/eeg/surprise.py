@@ -14,30 +14,58 @@ UNLIKE_EEG_Z = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Mean and standard deviation of the log of `nmse`, at all levels, over windows of held-out EEG."""
+    """What the log of `nmse`, at all levels, is for windows of held-out EEG, and how far it goes up.
 
-    log_nmse_mean: float
-    log_nmse_std: float
+    The ids of a step are as many for 64 channels as for 4, so more channels come back worse: the log is taken to be
+    linear in that of the number of channels, between the fewest and the most there were. The spread is of what lies
+    above that line, as if it were the same below: windows with a blink or a drift come back far better than others,
+    which says nothing of what is too bad.
+
+    Attributes:
+        log_nmse: the median for one channel.
+        per_octave: added for twice as many channels.
+        spread: standard deviation, from the upper half alone.
+        fewest, most: channels.
+    """
+
+    log_nmse: float
+    per_octave: float
+    spread: float
+    fewest: int
+    most: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.log_nmse_mean) and 0 < self.log_nmse_std < math.inf):
-            raise ConfigError(f"calibration: {self}; expected finite numbers and a positive standard deviation")
+        finite = math.isfinite(self.log_nmse) and math.isfinite(self.per_octave)
+        if not (finite and 0 < self.spread < math.inf and 1 <= self.fewest <= self.most):
+            raise ConfigError(f"calibration: {self}; expected finite numbers, a positive spread and channels in order")
 
     @classmethod
-    def of(cls, errors: Sequence[float]) -> "Calibration":
-        """From the `nmse` of held-out windows.
+    def of(cls, errors: Sequence[float], n_channels: Sequence[int]) -> "Calibration":
+        """From the `nmse` of held-out windows and their numbers of channels.
 
         Raises:
             DataError: fewer than two windows, or all alike.
         """
-        logs = np.log(errors)
-        if len(logs) < 2 or not logs.std() > 0:
+        logs, octaves = np.log(errors), np.log2(n_channels)
+        around = octaves - octaves.mean()
+        slope = float(around @ logs / (around @ around)) if len(set(n_channels)) > 1 else 0.0
+        rest = logs - slope * octaves
+        level = float(np.median(rest))
+        above = (rest - level).clip(min=0.0)
+        if len(logs) < 2 or not above.any():
             raise DataError(f"calibration: {len(logs)} windows; expected two or more that differ")
-        return cls(log_nmse_mean=float(logs.mean()), log_nmse_std=float(logs.std(ddof=1)))
+        return cls(
+            log_nmse=level,
+            per_octave=slope,
+            spread=float(np.sqrt(2 * np.square(above).mean())),
+            fewest=int(min(n_channels)),
+            most=int(max(n_channels)),
+        )
 
-    def z(self, error: float) -> float:
-        """How many standard deviations an `nmse` lies above those of held-out EEG."""
-        return (math.log(error) - self.log_nmse_mean) / self.log_nmse_std
+    def z(self, error: float, n_channels: int) -> float:
+        """How many spreads an `nmse` lies above that of held-out EEG of as many channels."""
+        octaves = math.log2(min(max(n_channels, self.fewest), self.most))
+        return (math.log(error) - self.log_nmse - self.per_octave * octaves) / self.spread
 
 
 def nmse(window: Window, restored: Window) -> float:

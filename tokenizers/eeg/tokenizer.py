@@ -184,7 +184,7 @@ class EEGTokenizer:
         return nmse(window, self.decode_windows([tokens], window.positions, window.ch_names)[0])
 
     def ood_z(self, window: Window, tokens: EEGTokens) -> float:
-        """How many standard deviations a window is harder to give back than held-out EEG; above 3 it is unlike EEG.
+        """How many spreads a window is harder to give back than held-out EEG; above 3 it is unlike EEG.
 
         It is measured at all levels: where `with_levels` left some out, the window is encoded again.
 
@@ -196,7 +196,7 @@ class EEGTokenizer:
         whole = self.with_levels(self.config.levels)
         if self.tokens_per_step < self.config.levels:
             (tokens,) = whole.encode_windows([window])
-        return self.calibration.z(whole.surprise(window, tokens))
+        return self.calibration.z(whole.surprise(window, tokens), len(window.ch_names))
 
     def calibrated(self, windows: Sequence[Window]) -> Self:
         """The same tokenizer, which knows from windows of held-out EEG how well it gives EEG back.
@@ -206,7 +206,8 @@ class EEGTokenizer:
         """
         whole, view = self.with_levels(self.config.levels), copy.copy(self)
         tokens = [whole.encode_windows([window])[0] for window in windows]
-        view.calibration = Calibration.of([whole.surprise(*pair) for pair in zip(windows, tokens, strict=True)])
+        errors = [whole.surprise(*pair) for pair in zip(windows, tokens, strict=True)]
+        view.calibration = Calibration.of(errors, [len(window.ch_names) for window in windows])
         return view
 
     def scale_bin(self, scale_uV: float) -> int:

@@ -29,7 +29,7 @@ from neuroleon.training.stage import Examples
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, spoil, unspoiled
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split
-START_BATCHES = 8
+START_BATCHES = 64
 ALL_LEVELS_SHARE = 0.3  # of the windows keep every level in training; the others a random number of them
 READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
 

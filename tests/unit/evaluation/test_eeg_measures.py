@@ -56,7 +56,7 @@ def tokenizer() -> EEGTokenizer:
 class LowPass:
     """A codec that keeps what is below 20 Hz, and loses the rest as what it was never shown."""
 
-    size, tokens_per_step, preprocess = 4, 1, Preprocess()
+    size, tokens_per_step, preprocess, calibration = 4, 1, Preprocess(), None
 
     def encode_windows(self, batch: list[Window]) -> list[Any]:
         return [SimpleNamespace(ids=np.zeros(w.eeg_uV.shape[1] // 25, int), eeg=w.eeg_uV) for w in batch]

@@ -118,7 +118,7 @@ def test_one_id_that_moves_with_the_order_fails_the_gate() -> None:
 
 def test_strange_input_must_be_flagged_in_nearly_every_window() -> None:
     rows = [
-        Novelty(recipe="a", kind=kind, n_windows=9, mean_z=5.0, flagged=flagged)
+        Novelty(recipe="a", kind=kind, n_windows=9, mean_z=5.0, flagged=flagged, shipped=None)
         for kind, flagged in ((WHITE, 0.9), (FLAT, 1.0))
     ]
     assert [g.verdict for g in gates.novelty_gates(rows)] == [gates.FAIL, gates.PASS]

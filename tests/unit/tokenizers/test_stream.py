@@ -31,6 +31,7 @@ from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 CVEP = ROOT.parent / "shared" / "data" / "cvep20" / "cvep20.npz"
 CVEP_NAMES = ("Fz", "T7", "O1", "POz", "Oz", "Iz", "O2", "T8")
 NAMES = ("Fz", "Cz", "Pz", "O1", "O2")
+FAR_FROM_EEG = Calibration(log_nmse=-50.0, per_octave=0.0, spread=1.0, fewest=1, most=64)
 
 
 @cache
@@ -284,9 +285,7 @@ def test_lost_samples_are_counted_and_never_filled() -> None:
 
 
 def test_the_tokens_of_a_whole_recording_say_what_they_are() -> None:
-    calibrated = EEGTokenizer(
-        tokenizer().config, Preprocess(), tokenizer().network, 2, Calibration(log_nmse_mean=-50.0, log_nmse_std=1.0)
-    )
+    calibrated = EEGTokenizer(tokenizer().config, Preprocess(), tokenizer().network, 2, FAR_FROM_EEG)
     recording = real(9.0)
     bad = recording.eeg_uV.copy()
     bad[3] = 0.0
