@@ -19,6 +19,7 @@ from neuroleon.tokenizers.eeg.spatial import HARMONICS, SpatialDecoder, SpatialE
 
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks, and seen anew after each
 POWER_FLOOR = 1e-2  # in squared units of the scale
+MEANING_SHARE = 0.5  # of the error that the start is made for (docs/experiments.md)
 
 
 def existing_steps(valid: Tensor, step_samples: int) -> Tensor:
@@ -208,23 +209,36 @@ class EEGNetwork(nn.Module):
         self.decoder = EEGDecoder(config)
 
     @torch.no_grad()
-    def start_from(self, fields: Tensor) -> None:
+    def start_from(self, fields: Tensor, readout: Tensor) -> None:
         """Start as principal components and k-means: fields (n, K * step_samples) of steps of real EEG, n >= 1.
 
-        The latent of a step is its components, each divided by the fourth root of its variance: half way from the least
-        error, where slow waves take all bits, to equal parts for all. The transformers add nothing yet.
+        The components are those of an error that counts twice: half of it is the waveform's, every component divided
+        by the fourth root of its variance (half way from the least error, where slow waves take all bits, to equal
+        parts for all), and half that of `readout` (r, K * step_samples), what must survive first (r may be 0). The
+        transformers add nothing yet; what training adds is theirs, for the components stay as they are: gradients of
+        all the losses together soon turn them away from what few bits can carry.
         """
         fields = fields.double()
-        variance, axes = torch.linalg.eigh(fields.T @ fields / len(fields))
-        n = min(len(axes), self.encoder.direct.out_features)
-        variance, axes = variance.flip(0)[:n].clamp_min(1e-6), axes.flip(1)[:, :n]
-        sizes = variance.pow(0.25) * variance.sqrt().mean().sqrt()  # latents of variance 1 on average
+        covariance = fields.mT @ fields / len(fields)
+        variance, axes = torch.linalg.eigh(covariance)
+        variance = variance.clamp_min(1e-6)
+        metric = axes * (variance.rsqrt() / variance.sqrt().sum()) @ axes.mT  # an error as large as the EEG is 1
+        if len(readout):
+            meaning = readout.double().mT @ readout.double()
+            metric = (1 - MEANING_SHARE) * metric + MEANING_SHARE * meaning / (meaning @ covariance).trace()
+        values, vectors = torch.linalg.eigh(metric)
+        root = vectors * values.clamp_min(0.0).sqrt() @ vectors.mT
+        sizes, components = torch.linalg.eigh(root @ covariance @ root)
+        n = min(len(sizes), self.encoder.direct.out_features)
+        sizes, components = sizes.flip(0)[:n].clamp_min(1e-12), components.flip(1)[:, :n]
+        to_latents = components.mT @ root * (n / sizes.sum()).sqrt()  # latents of variance 1 on average
         for direct in (self.encoder.direct, self.decoder.direct):
             nn.init.zeros_(direct.weight)
-        self.encoder.direct.weight[:n] = (axes / sizes).T
-        self.decoder.direct.weight[:, :n] = axes * sizes
+            direct.requires_grad_(False)
+        self.encoder.direct.weight[:n] = to_latents
+        # the steps that are likeliest, given their latents
+        self.decoder.direct.weight[:, :n] = covariance @ to_latents.mT * sizes.reciprocal() * (sizes.sum() / n)
         for added in (self.encoder.to_latents, self.decoder.to_field):
             nn.init.zeros_(added.weight)
             nn.init.zeros_(added.bias)
-        latents = self.encoder.direct(fields.float())
-        self.quantizer.train()(latents, torch.ones(len(latents), dtype=torch.long))
+        self.quantizer.start_from(self.encoder.direct(fields.float()))

@@ -6,6 +6,7 @@ make the codes keep what tells what was seen, first of all the first level, and 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import sha256_file, sha256_json
@@ -26,20 +28,23 @@ from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import RunConfig
 from neuroleon.training.model_card import shared_preprocess
 from neuroleon.training.stage import Examples
+from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, spoil, unspoiled
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split
-START_BATCHES = 64
+START_STEPS_PER_CODE = 32  # that principal components and k-means are made of
+EVOKED_WINDOWS = 800  # of each aligned set, at most, that evoked responses are estimated from
 ALL_LEVELS_SHARE = 0.3  # of the windows keep every level in training; the others a random number of them
-READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
+READ = ("label", "stimulus", "contrast", "evoked")  # losses for which a batch may hold nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class EEGLossConfig:
     """Weights of the losses; 0 switches one off.
 
-    `label` and `stimulus` are for the levels kept and, a second time, for the first level alone; `contrast` needs
-    `data.embeddings`; `adversary` is the cross-entropy of the data set, with its gradient reversed.
+    `evoked` is the error of the evoked response as `evoked_readout` reads it, over that response; 0 leaves it out of
+    the start too. `label` and `stimulus` are for the levels kept and, a second time, for the first level alone;
+    `contrast` needs `data.embeddings`; `adversary` is the cross-entropy of the data set, with its gradient reversed.
     """
 
     wave: float = 1.0
@@ -47,6 +52,7 @@ class EEGLossConfig:
     phase: float = 0.3
     correlation: float = 0.5
     whitened: float = 1.0
+    evoked: float = 1.0
     commitment: float = 1.0
     label: float = 1.0
     stimulus: float = 1.0
@@ -76,6 +82,8 @@ class EEGTokenizerStageConfig(RunConfig):
 class EEGTokenizerTraining(nn.Module):
     """The network with the heads that only training needs."""
 
+    readout: Tensor
+
     def __init__(self, config: EEGTokenizerConfig, n_labels: dict[str, int], n_sets: int, embedding_dim: int) -> None:
         super().__init__()
         self.network = EEGNetwork(config)
@@ -83,6 +91,8 @@ class EEGTokenizerTraining(nn.Module):
         self.kept = ReadOuts(config.latent_dim, n_labels, config.step_samples)
         self.contrast = Contrast(config.latent_dim, embedding_dim) if embedding_dim else None
         self.adversary = SetAdversary(config.latent_dim, n_sets)
+        # (r, numbers of a step); made anew from the shards at every start, so no checkpoint needs it
+        self.register_buffer("readout", torch.zeros(0, self.network.encoder.direct.in_features), persistent=False)
 
 
 class EEGTokenizerStage:
@@ -110,13 +120,35 @@ class EEGTokenizerStage:
         module = EEGTokenizerTraining(
             self.config.network, n_labels, len(self.mixture.names), self.mixture.embedding_dim
         )
-        module.network.start_from(self._fields(module.network))
+        module.readout = self._readout(module.network)
+        module.network.start_from(self._fields(module.network), module.readout)
         return module
 
+    def _readout(self, network: EEGNetwork) -> Tensor:
+        """What the labels of the aligned sets say must survive: rows of all sets' `evoked_readout`."""
+        rows = [torch.zeros(0, network.encoder.direct.in_features)]
+        if self.config.losses.evoked:
+            for name in tqdm(self.config.data.aligned, desc="evoked responses", unit="set", dynamic_ncols=True):
+                rows.append(evoked_readout(list(self._labelled(name, network)), self._seed))
+        return torch.cat(rows)
+
+    def _labelled(self, name: str, network: EEGNetwork) -> Iterator[Labelled]:
+        """Labelled windows of a set's training split, spread over it."""
+        windows, size = self.mixture.train[name], self.config.network.step_samples
+        for i in np.unique(np.linspace(0, len(windows) - 1, EVOKED_WINDOWS).round().astype(int)):
+            trial = windows[int(i)]
+            if trial.label is None or trial.eeg.shape[1] < size:
+                continue
+            batch = self.mixture.collate([(name, trial)])
+            field = network.encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
+            whole = patches(field[..., : field.shape[-1] // size * size], size)[0]
+            yield Labelled(label=trial.label, subject=trial.subject, steps=whole)
+
     def _fields(self, network: EEGNetwork) -> Tensor:
-        """Steps of a few batches of the mixture, as `EEGNetwork.start_from` takes them."""
-        rng, found = generator("eeg-tokenizer", "start", self._seed), []
-        for _ in range(START_BATCHES):
+        """Steps of batches of the mixture, as `EEGNetwork.start_from` takes them."""
+        rng = generator("eeg-tokenizer", "start", self._seed)
+        found: list[Tensor] = []
+        while sum(map(len, found)) < START_STEPS_PER_CODE * self.config.network.codes:
             batch = self.mixture.draw(rng)
             field = network.encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
             whole = batch["valid"].unflatten(1, (-1, self.config.network.step_samples)).all(dim=-1)
@@ -149,7 +181,7 @@ class EEGTokenizerStage:
         kept, first = (_in_steps(x, exists) for x in (quantized.latents, quantized.first))
         predicted = network.decoder(kept, given.electrodes, exists)
         parts = reconstruction_losses(predicted, given.target, batch["known"], given.valid)
-        parts |= {"commitment": quantized.commitment}
+        parts |= {"evoked": self._evoked(module, batch, given, predicted), "commitment": quantized.commitment}
         parts |= self._meaning(module, batch, given.stimulus, kept, first, exists)
         if weights.adversary:
             parts["adversary"] = module.adversary(pooled(kept, exists), batch["set"], batch["progress"])
@@ -160,6 +192,18 @@ class EEGTokenizerStage:
         with torch.no_grad():
             accuracy = self._accuracy(module, batch, kept, exists)
         return {"loss": torch.stack(weighted).sum(), **parts, "accuracy": accuracy}
+
+    def _evoked(
+        self, module: EEGTokenizerTraining, batch: dict[str, Tensor], given: Spoiled, predicted: Tensor
+    ) -> Tensor:
+        """Error of the evoked response over its size; NaN where no set has labels that tell any."""
+        if not len(module.readout):
+            return predicted.new_tensor(math.nan)
+        both = torch.stack([predicted - given.target, given.target]).float() * given.valid[:, None]
+        fields = module.network.encoder.spatial(both, given.electrodes.expand(2, -1, -1, -1), batch["known"])
+        steps = fields.unflatten(-1, (-1, self.config.network.step_samples))  # (2, B, K, N, step)
+        error, size = (steps.movedim(3, 2).flatten(3) @ module.readout.mT).square().mean(dim=(1, 2, 3))
+        return error / size.clamp_min(1e-12)
 
     def _meaning(
         self,

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.augment import AMPLITUDE, MIN_CHANNELS_TO_DROP, NOISE, SHIFT_SAMPLES
+from neuroleon.data_pipeline.augment import AMPLITUDE, MIN_CHANNELS_TO_DROP, SHIFT_SAMPLES
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.signals.montage import electrodes
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.tokenizer import CLIP
 
+NOISE = (0.0, 0.1)  # in units of the scale; what flicker evokes is not louder than 0.1
 DROPPED_SHARE = 0.35  # of the channels, at most; more than later augmentation leaves out
 MASKED_SHARE = 0.15  # of the steps, of some windows
 MASKED_WINDOWS = 0.2
@@ -59,6 +60,7 @@ class Trial:
     electrodes: np.ndarray
     ch_names: tuple[str, ...]
     label: str | None
+    subject: str
     keys: tuple[str, ...]
     stimulus: np.ndarray | None  # (n_times,), 0..1
     duration_s: float
@@ -85,6 +87,7 @@ class WindowSet:
             electrodes=electrodes(np.array(meta["positions"], np.float32)),
             ch_names=tuple(meta["ch_names"]),
             label=meta["label"],
+            subject=str(meta["subject"]),
             keys=tuple(key for key in (meta.get("image_key"), meta.get("label_text")) if key),
             stimulus=np.asarray(meta["stimulus"], np.float32) if "stimulus" in meta else None,
             duration_s=record["npy"].shape[1] / meta["sfreq"],

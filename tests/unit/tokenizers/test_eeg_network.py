@@ -223,7 +223,7 @@ def test_it_starts_as_principal_components_and_k_means() -> None:
     mixing = torch.randn(6, 36 * STEP, generator=rng) * torch.tensor([9.0, 5.0, 3.0, 2.0, 1.0, 0.5])[:, None]
     fields = torch.randn(600, 6, generator=rng) @ mixing / 30
     made = EEGNetwork(replace(CONFIG, codes=64, levels=4))
-    made.start_from(fields)
+    made.start_from(fields, torch.zeros(0, 36 * STEP))
     latents = made.encoder.direct(fields)
     assert latents.var(0).mean().item() == pytest.approx(1.0, rel=0.35)
     assert latents.var(0)[0] < 30 * latents.var(0)[5], "half way to equal parts: the components differ by 300"
@@ -235,3 +235,22 @@ def test_it_starts_as_principal_components_and_k_means() -> None:
     of_window = made.eval().encoder(eeg, places().float(), *every)
     field = patches(made.encoder.spatial(eeg, places().float(), every[0]), STEP)
     torch.testing.assert_close(of_window, made.encoder.direct(field))  # the transformer adds nothing yet
+
+
+def test_what_must_survive_is_in_the_first_code() -> None:
+    """A hundredth of the power, which the waveform alone would leave to the last levels."""
+    rng = torch.Generator().manual_seed(0)
+    mixing = torch.randn(6, 36 * STEP, generator=rng) * torch.tensor([9.0, 5.0, 3.0, 2.0, 1.0, 0.8])[:, None]
+    sources = torch.randn(2000, 6, generator=rng)
+    fields = sources @ mixing / 30
+    readout = torch.linalg.pinv(mixing / 30)[:, 5:].mT  # the last source alone
+    kept = {}
+    for name, rows in (("waveform", readout[:0]), ("meaning", readout)):
+        made = EEGNetwork(replace(CONFIG, codes=64, levels=4))
+        made.start_from(fields, rows)
+        first = made.quantizer.encode(made.encoder.direct(fields)[None], levels=1)
+        restored = made.decoder.direct(made.quantizer.lookup(first))[0] @ readout[0]
+        kept[name] = float(torch.corrcoef(torch.stack([restored, sources[:, 5]]))[0, 1])
+    assert kept["waveform"] < 0.6
+    assert kept["meaning"] > 0.9
+    assert not made.encoder.direct.weight.requires_grad, "training leaves it where it is"

@@ -1,6 +1,7 @@
 """The quantizers of the EEG tokenizer: codes and vectors agree, levels are prefixes, gradients pass, codes live."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +237,31 @@ def test_codes_are_used_and_stay_where_they_are(real_latents: Tensor, monkeypatc
     assert moved_usually > 0.3, "this test would not notice the fault that it is for"
     error, usual_error = ((real_latents - m.lookup(encode(m, real_latents))).square().mean() for m in (made, usual))
     assert error < 0.9 * usual_error
+
+
+@pytest.mark.parametrize("kind", ["rvq", "vq"])
+def test_it_starts_as_k_means_of_what_the_levels_before_left(kind: str) -> None:
+    made, latents = EEGQuantizer(CONFIGS[kind]), vectors(CONFIGS[kind], 400)
+    made.start_from(latents)
+    codes = made.encode(latents[None])
+    errors = [(made.lookup(codes[..., :k])[0] - latents).square().mean() for k in range(1, LEVELS + 1)]
+    assert all(after < 0.95 * before for before, after in pairwise([latents.square().mean(), *errors]))
+    before = made.codebook.clone()
+    made.eval()(latents, kept(400))
+    assert torch.equal(made.codebook, before), "nothing starts them anew"
+
+
+def test_few_latents_start_every_code() -> None:
+    made = EEGQuantizer(RVQ)
+    made.start_from(vectors(RVQ, 5))
+    assert made.codebook.isfinite().all()
+
+
+def test_of_equal_codes_the_first_is_taken() -> None:
+    """Wherever a step stands: rounding would else decide, and the ids of a part not be those of the whole."""
+    made, latents = EEGQuantizer(RVQ), vectors(RVQ, 64)
+    made.start_from(latents)
+    book = made.codebook.clone()
+    book[16:32] = book[:16]
+    made.set_codebook(book)
+    assert encode(made, latents.double())[:, 0].max() < 16

@@ -39,6 +39,7 @@ def write_set(
         for i in range(n):
             meta = {
                 "ch_names": names, "positions": electrode_positions(names).tolist(), "sfreq": 200.0, "scale_uV": 20.0,
+                "subject": "1",
                 "label": None,
             }  # fmt: skip
             if i % 3 != 2:
