@@ -56,11 +56,9 @@ def novelty(
             make(window, tokenizer.preprocess, generator("novelty", seed, recipe, i))
             for i, window in enumerate(windows)
         ]
-        errors = list(zip(_errors(tokenizer, made), [len(window.ch_names) for window in made], strict=True))
-        z, shipped = (
-            np.array([calibration.z(*error) for error in errors]) if calibration else None
-            for calibration in (own, tokenizer.calibration)
-        )
+        errors = _errors(tokenizer, made)
+        z = _z(own, errors, made)
+        shipped = None if tokenizer.calibration is None else _z(tokenizer.calibration, errors, made)
         rows.append(
             Novelty(
                 recipe=recipe,
@@ -72,6 +70,10 @@ def novelty(
             )
         )
     return tuple(rows)
+
+
+def _z(calibration: Calibration, errors: Sequence[float], windows: Sequence[Window]) -> np.ndarray:
+    return np.array([calibration.z(e, len(w.ch_names)) for e, w in zip(errors, windows, strict=True)])
 
 
 def _errors(tokenizer: EEGTokenizer, windows: Sequence[Window]) -> list[float]:

@@ -86,11 +86,11 @@ def _shared(trials: Sequence[Labelled], labels: np.ndarray) -> Tensor:
     same, other, own = (torch.zeros(size, size) for _ in range(3))
     same_pairs = other_pairs = 0
     for (_, n_steps), by_label in groups.items():
-        sums = [torch.stack(steps).sum(0) for steps in by_label.values()]
+        sums = torch.stack([torch.stack(steps).sum(0) for steps in by_label.values()])  # (labels, S, F)
         counts = np.array([len(steps) for steps in by_label.values()])
         every = torch.stack([step for steps in by_label.values() for step in steps]).flatten(0, 1)
         own += every.mT @ every
-        of_label, of_all = sum(s.mT @ s for s in sums), sum(sums).mT @ sum(sums)
+        of_label, of_all = (sums.mT @ sums).sum(0), sums.sum(0).mT @ sums.sum(0)
         same += of_label
         other += of_all - of_label
         same_pairs += n_steps * int((counts**2 - counts).sum())
