@@ -32,7 +32,7 @@ from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, spoil, unspoiled
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split
-START_STEPS_PER_CODE = 32  # that principal components and k-means are made of
+START_STEPS_PER_CODE = 64  # that principal components and k-means are made of
 EVOKED_WINDOWS = 800  # of each aligned set, at most, that evoked responses are estimated from
 ALL_LEVELS_SHARE = 0.3  # of the windows keep every level in training; the others a random number of them
 READ = ("label", "stimulus", "contrast", "evoked")  # losses for which a batch may hold nothing
@@ -48,11 +48,11 @@ class EEGLossConfig:
     """
 
     wave: float = 1.0
-    amplitude: float = 0.3
+    amplitude: float = 0.1
     phase: float = 0.3
     correlation: float = 0.5
     whitened: float = 1.0
-    evoked: float = 1.0
+    evoked: float = 4.0
     commitment: float = 1.0
     label: float = 1.0
     stimulus: float = 1.0
