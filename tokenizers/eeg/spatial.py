@@ -61,11 +61,13 @@ class SpatialEncoder(nn.Module):
 
 
 class SpatialDecoder(nn.Module):
-    """Coefficients -> channels at any electrodes."""
+    """Coefficients -> channels at any electrodes; in double precision, so that an electrode is given back alike in any
+    company: the rounding of a product depends on its shape."""
 
     def forward(self, coefficients: Tensor, electrodes: Tensor) -> Tensor:
         """coefficients (B, K, T), electrodes (B, C, 7) -> (B, C, T)."""
-        return measured(electrodes) @ coefficients
+        with torch.autocast(coefficients.device.type, enabled=False):
+            return (measured(electrodes.double()) @ coefficients.double()).to(coefficients)
 
 
 def evenly(n: int) -> Tensor:
