@@ -7,6 +7,7 @@ from typing import Literal
 from neuroleon.common.errors import ConfigError
 
 FSQ_LEVELS = (4, 4, 4, 4, 4)  # one code of finite scalar quantization: 1024 values of five numbers
+SEMANTIC = 1  # the level that codes what the learned part of the encoder says; the others code the waveform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,8 @@ class EEGTokenizerConfig:
         spectral_samples: lengths of the windows in which power is seen around each step; 1 s resolves 1 Hz.
         quantizer: `rvq` residual vectors; `vq` a single level, one codebook for each slice of the latent; `fsq` finite
             scalars, five for each slice.
-        levels: codes of a step; a prefix of them is a coarser code of the same step.
-        code_dim: numbers of one code; the latent of a step has as many (`rvq`) or `levels` times as many (`vq`).
+        levels: codes of a step, the second of them the semantic one; a prefix is a coarser code of the same step.
+        code_dim: numbers of one code.
     """
 
     sfreq: float = 200.0
@@ -48,8 +49,11 @@ class EEGTokenizerConfig:
     def __post_init__(self) -> None:
         if self.dim % self.heads:
             raise ConfigError(f"eeg tokenizer: dim {self.dim} is not a multiple of heads {self.heads}")
-        if min(self.levels, self.codes, self.sources, self.code_dim) < 1:
-            raise ConfigError("eeg tokenizer: levels, codes, code_dim and sources must each be at least 1")
+        if self.levels < 2 or min(self.codes, self.sources, self.code_dim) < 1:
+            raise ConfigError(
+                "eeg tokenizer: levels must be at least 2, of the waveform and of what it means; codes, code_dim and "
+                "sources at least 1"
+            )
         if any(window % (8 * self.step_samples) for window in self.spectral_samples):
             raise ConfigError(
                 f"eeg tokenizer: spectral_samples {self.spectral_samples} are not multiples of 8 steps of "
@@ -65,9 +69,22 @@ class EEGTokenizerConfig:
             raise ConfigError("eeg tokenizer: scale_min_uV must be above 0 and below scale_max_uV")
 
     @property
+    def waveform_dim(self) -> int:
+        """Numbers of a step that the levels of the waveform code: all the same ones (`rvq`), or each its own."""
+        return self.code_dim if self.quantizer == "rvq" else (self.levels - 1) * self.code_dim
+
+    @property
     def latent_dim(self) -> int:
-        """Numbers that describe a step before and after quantization."""
-        return self.code_dim if self.quantizer == "rvq" else self.levels * self.code_dim
+        """Numbers that describe a step before and after quantization: of the waveform, then of its meaning."""
+        return self.waveform_dim + self.code_dim
+
+    @property
+    def coded(self) -> tuple[slice, ...]:
+        """For each level the part of the latent that it codes."""
+        of_waveform = range(0, self.waveform_dim, self.code_dim)
+        starts = list(of_waveform) * (self.levels - 1 if self.quantizer == "rvq" else 1)
+        starts.insert(SEMANTIC, self.waveform_dim)
+        return tuple(slice(start, start + self.code_dim) for start in starts)
 
     @property
     def size(self) -> int:

@@ -5,12 +5,15 @@ are not valid hold zeros; the network is told so.
 # B batch, C channels, K harmonics, M sources, T samples, N steps, D model
 """
 
+import copy
 import math
+from typing import Self
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 from x_transformers import Encoder
 
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
@@ -150,7 +153,8 @@ class TemporalTransformer(nn.Module):
 
 
 class EEGEncoder(nn.Module):
-    """EEG in units of its scale -> latents of each step."""
+    """EEG in units of its scale -> latents of each step: its waveform, linear and not learned by gradients, beside what
+    the transformer says of the step and what surrounds it."""
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
@@ -162,9 +166,8 @@ class EEGEncoder(nn.Module):
         self.spectral = nn.ModuleList(SpectralFeatures(config, window) for window in config.spectral_samples)
         self.position = StepPosition(config.dim)
         self.temporal = TemporalTransformer(config, config.encoder_layers, causal=config.causal)
-        self.to_latents = nn.Linear(config.dim, config.latent_dim)
-        # the transformer's norms take the amplitude away: the step's own samples pass beside it
-        self.direct = nn.Linear(HARMONICS * config.step_samples, config.latent_dim, bias=False)
+        self.to_semantic = nn.Linear(config.dim, config.code_dim)
+        self.to_waveform = nn.Linear(HARMONICS * config.step_samples, config.waveform_dim, bias=False)
 
     def forward(self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
@@ -175,7 +178,9 @@ class EEGEncoder(nn.Module):
             hidden = hidden + spectral(sources, valid)
         hidden = hidden + self.position(hidden.shape[1])
         hidden = self.temporal(hidden, existing_steps(valid, self.step_samples))
-        return self.to_latents(hidden) + self.direct(patches(field, self.step_samples))
+        # of one length, as in LaBraM: gradients through codes that the latents have shrunk away from would explode
+        semantic = functional.rms_norm(self.to_semantic(hidden), (self.to_semantic.out_features,))
+        return torch.cat([self.to_waveform(patches(field, self.step_samples)), semantic], dim=-1)
 
 
 class EEGDecoder(nn.Module):
@@ -186,17 +191,27 @@ class EEGDecoder(nn.Module):
         self.from_latents = nn.Linear(config.latent_dim, config.dim)
         self.temporal = TemporalTransformer(config, config.decoder_layers)
         self.to_field = nn.Linear(config.dim, HARMONICS * config.step_samples)
-        self.direct = nn.Linear(config.latent_dim, HARMONICS * config.step_samples, bias=False)
-        self.smooth = nn.Conv1d(HARMONICS, HARMONICS, 9, padding=4, bias=False)
-        nn.init.dirac_(self.smooth.weight)
+        self.from_waveform = nn.Linear(config.waveform_dim, HARMONICS * config.step_samples, bias=False)
         self.spatial = SpatialDecoder()
 
     def forward(self, latents: Tensor, electrodes: Tensor, exists: Tensor) -> Tensor:
         """latents (B, N, latent_dim), electrodes (B, C, 7), exists (B, N) bool -> (B, C, T)."""
-        hidden = self.to_field(self.temporal(self.from_latents(latents), exists)) + self.direct(latents)
-        hidden = hidden * exists[..., None]  # as beyond the window's end: smoothing would carry it into the last step
-        field = rearrange(hidden, "b n (k t) -> b k (n t)", k=HARMONICS)
-        return self.spatial(self.smooth(field), electrodes)
+        waveform = latents[..., : self.from_waveform.in_features]
+        hidden = self.to_field(self.temporal(self.from_latents(latents), exists)) + self.from_waveform(waveform)
+        return self.spatial(rearrange(hidden, "b n (k t) -> b k (n t)", k=HARMONICS), electrodes)
+
+
+class Outside(nn.Module):
+    """A linear map's weight or bias (F, ...) without what its outputs would have in the span of `directions` (r, F)."""
+
+    span: Tensor
+
+    def __init__(self, directions: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("span", torch.linalg.qr(directions.mT)[0], persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight - self.span @ (self.span.mT @ weight)
 
 
 class EEGNetwork(nn.Module):
@@ -214,9 +229,9 @@ class EEGNetwork(nn.Module):
 
         The components are those of an error that counts twice: half of it is the waveform's, every component divided
         by the fourth root of its variance (half way from the least error, where slow waves take all bits, to equal
-        parts for all), and half that of `readout` (r, K * step_samples), what must survive first (r may be 0). The
-        transformers add nothing yet; what training adds is theirs, for the components stay as they are: gradients of
-        all the losses together soon turn them away from what few bits can carry.
+        parts for all), and half that of `readout` (r, K * step_samples), what must survive first (r may be 0). They
+        stay as they are: gradients of all the losses together soon turn them away from what few bits can carry. The
+        decoder's transformer adds nothing yet, and never to what `readout` reads, which is the codes' alone to say.
         """
         fields = fields.double()
         covariance = fields.mT @ fields / len(fields)
@@ -229,16 +244,25 @@ class EEGNetwork(nn.Module):
         values, vectors = torch.linalg.eigh(metric)
         root = vectors * values.clamp_min(0.0).sqrt() @ vectors.mT
         sizes, components = torch.linalg.eigh(root @ covariance @ root)
-        n = min(len(sizes), self.encoder.direct.out_features)
+        n = min(len(sizes), self.encoder.to_waveform.out_features)
         sizes, components = sizes.flip(0)[:n].clamp_min(1e-12), components.flip(1)[:, :n]
         to_latents = components.mT @ root * (n / sizes.sum()).sqrt()  # latents of variance 1 on average
-        for direct in (self.encoder.direct, self.decoder.direct):
-            nn.init.zeros_(direct.weight)
-            direct.requires_grad_(False)
-        self.encoder.direct.weight[:n] = to_latents
+        coder, back = self.encoder.to_waveform, self.decoder.from_waveform
+        for linear in (coder, back):
+            nn.init.zeros_(linear.weight)
+            linear.requires_grad_(False)
+        coder.weight[:n] = to_latents
         # the steps that are likeliest, given their latents
-        self.decoder.direct.weight[:, :n] = covariance @ to_latents.mT * sizes.reciprocal() * (sizes.sum() / n)
-        for added in (self.encoder.to_latents, self.decoder.to_field):
-            nn.init.zeros_(added.weight)
-            nn.init.zeros_(added.bias)
-        self.quantizer.start_from(self.encoder.direct(fields.float()))
+        back.weight[:, :n] = covariance @ to_latents.mT * sizes.reciprocal() * (sizes.sum() / n)
+        for name in ("weight", "bias"):
+            nn.init.zeros_(getattr(self.decoder.to_field, name))
+            parametrize.register_parametrization(self.decoder.to_field, name, Outside(readout.float()))
+        self.quantizer.start_from(coder(fields.float()))
+
+    def as_trained(self) -> Self:
+        """A copy that is plain weights: what training holds them to (`Outside`) is in them."""
+        made = copy.deepcopy(self)
+        if parametrize.is_parametrized(made.decoder.to_field):
+            for name in ("weight", "bias"):
+                parametrize.remove_parametrizations(made.decoder.to_field, name)
+        return made

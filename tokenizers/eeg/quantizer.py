@@ -1,7 +1,8 @@
 """Latents to codes and back: residual vectors, single-level vectors or finite scalars behind one interface.
 
 A step has `levels` codes, and any prefix of them is a coarser code of the same step: training drops the levels behind a
-random one, window by window (`keep`).
+random one, window by window (`keep`). The second level codes the semantic part of the latent, from a codebook beside
+those of the waveform: in one residual sequence each costs the other (split quantization: Defossez et al. 2024).
 # B batch, N steps, L levels, D latent
 """
 
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from loguru import logger
 from torch import Tensor, nn
+from torch.nn import functional
 from vector_quantize_pytorch import FSQ, VectorQuantize
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
-from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, SEMANTIC, EEGTokenizerConfig
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
@@ -31,13 +32,13 @@ DEAD_SHARE = 0.25  # of its fair share of vectors; a code with less is moved ont
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a training step gets: gradients pass through `latents` and `first` to the encoder.
+    """What a training step gets: gradients pass through the semantic numbers to the encoder, and nowhere else.
 
-    `latents` (n, D) are of the levels kept, `first` of the first level alone; `codes` (n, L) of all.
+    `latents` (n, D) are of the levels kept, `semantic` (n, code_dim) of the semantic level; `codes` (n, L) of all.
     """
 
     latents: Tensor
-    first: Tensor
+    semantic: Tensor
     codes: Tensor
     commitment: Tensor
 
@@ -45,16 +46,15 @@ class Quantized:
 class EEGQuantizer(nn.Module):
     """The quantizer that `config.quantizer` names.
 
-    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. Gradients
-    are rotated once, from the latent to the sum of its levels: rotated at each of many levels and added up, as the
-    library's own residual quantizer does, they were so noisy that no label was learned. A code is dead well below its
-    fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about as many codes as a
-    batch has steps were drawn anew all the time (docs/experiments.md).
+    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. A code is
+    dead well below its fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about
+    as many codes as a batch has steps were drawn anew all the time (docs/experiments.md).
     """
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
-        self.kind, self.levels, self.code_dim = config.quantizer, config.levels, config.code_dim
+        self.kind, self.levels, self.coded = config.quantizer, config.levels, config.coded
+        self.dim = config.latent_dim
         if self.kind == "fsq":
             self.layers = nn.ModuleList([FSQ(list(FSQ_LEVELS), force_quantization_f32=False)])
             return
@@ -71,57 +71,56 @@ class EEGQuantizer(nn.Module):
             for _ in range(config.levels)
         )
 
-    def _slices(self, latents: Tensor) -> list[Tensor]:
-        """The part of the latent that each level of `vq` and `fsq` describes: L tensors (..., code_dim)."""
-        return list(rearrange(latents, "... (l d) -> l ... d", l=self.levels).unbind(0))
+    def _placed(self, vector: Tensor, level: int) -> Tensor:
+        """A level's vectors (..., code_dim) at their place in latents (..., D), zeros elsewhere."""
+        place = self.coded[level]
+        return functional.pad(vector, (place.start, self.dim - place.stop))
 
     def forward(self, latents: Tensor, keep: Tensor) -> Quantized:
         """latents (n, D) of steps that exist, keep (n,): how many of a step's levels are not dropped, at least 1."""
         with torch.autocast(latents.device.type, enabled=False):
-            latents = latents.float()
-            vectors, codes, losses = self._all_levels(latents)
-            kept = [vector * (level < keep)[:, None] for level, vector in enumerate(vectors)]
-            nothing = [torch.zeros_like(vectors[0])] * (self.levels - 1)
-            if self.kind == "rvq":
-                total, first = torch.stack(kept).sum(0), vectors[0]
-            else:
-                total, first = torch.cat(kept, dim=-1), torch.cat([vectors[0], *nothing], dim=-1)
-            if self.kind != "fsq":  # whose rounding passes gradients by itself
-                total, first = rotate_to(latents, total.detach()), rotate_to(latents, first.detach())
-        return Quantized(total, first, torch.stack(codes, dim=-1), torch.stack(losses).mean())
+            rest, total, codes = latents.float(), torch.zeros_like(latents, dtype=torch.float32), []
+            semantic, commitment = rest[:, self.coded[SEMANTIC]], rest.new_zeros(())
+            for level in range(self.levels):
+                given = rest[:, self.coded[level]]
+                vector, code, loss = self._level(given, level)
+                codes.append(code)
+                if level == SEMANTIC:
+                    # finite scalars pass gradients by themselves
+                    semantic = vector if self.kind == "fsq" else rotate_to(given, vector)
+                    vector, commitment = semantic, loss
+                else:
+                    vector = vector.detach()
+                total = total + self._placed(vector * (level < keep)[:, None], level)
+                rest = rest - self._placed(vector.detach(), level)
+        return Quantized(total, semantic, torch.stack(codes, dim=-1), commitment)
 
-    def _all_levels(self, latents: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Vectors (n, code_dim), codes (n,) and commitment loss of every level."""
-        vectors, codes, losses = [], [], []
-        rest = latents
-        for level, part in enumerate([latents] * self.levels if self.kind == "rvq" else self._slices(latents)):
-            if self.kind == "fsq":
-                vector, code = (x[0] for x in self.layers[0](part[None]))
-                loss = part.new_zeros(())
-            else:
-                layer: Any = self.layers[level]
-                dead = DEAD_SHARE * len(latents) / layer.codebook_size  # in vectors of this batch
-                layer._codebook.threshold_ema_dead_code = layer._codebook.reset_cluster_size = dead
-                vector, code, loss = layer((rest if self.kind == "rvq" else part)[None])
-                vector, code = vector[0], code[0]
-                rest = rest - vector.detach() if self.kind == "rvq" else rest
-            vectors.append(vector)
-            codes.append(code.long())
-            losses.append(loss.squeeze())
-        return vectors, codes, losses
+    def _level(self, given: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """given (n, code_dim) -> vectors (n, code_dim), codes (n,) and commitment loss of one level."""
+        if self.kind == "fsq":
+            vector, code = (x[0] for x in self.layers[0](given[None]))
+            return vector, code.long(), given.new_zeros(())
+        layer: Any = self.layers[level]
+        dead = DEAD_SHARE * len(given) / layer.codebook_size  # in vectors of this batch
+        layer._codebook.threshold_ema_dead_code = layer._codebook.reset_cluster_size = dead
+        vector, code, loss = layer(given[None])
+        return vector[0].detach(), code[0], loss.squeeze()
 
     @torch.no_grad()
-    def start_from(self, latents: Tensor) -> None:
-        """Codebooks as k-means of latents (n, D), n >= 1: each level of what the levels before it left.
+    def start_from(self, waveform: Tensor) -> None:
+        """Codebooks of the waveform as k-means of its latents (n, waveform_dim), n >= 1: each level of what the levels
+        before it left. The semantic codebook starts at the first batch of training.
 
         scikit-learn's k-means, which takes a tenth of the time that vector-quantize-pytorch's own start does.
         """
         if self.kind == "fsq":
             return
-        rest, slices = latents.float(), [] if self.kind == "rvq" else self._slices(latents.float())
+        rest = functional.pad(waveform.float(), (0, self.dim - waveform.shape[1]))
         for level in range(self.levels):
+            if level == SEMANTIC:
+                continue
             layer: Any = self.layers[level]
-            part, book = rest if self.kind == "rvq" else slices[level], layer._codebook
+            part, book = rest[:, self.coded[level]], layer._codebook
             found = _k_means(part.numpy(), layer.codebook_size, seed=level)
             centres, codes = torch.from_numpy(found.cluster_centers_), found.labels_[: len(part)]
             sizes = torch.from_numpy(np.bincount(codes, minlength=len(centres))).float()
@@ -129,34 +128,29 @@ class EEGQuantizer(nn.Module):
             book.cluster_size.data.copy_(sizes[None])
             book.embed_avg.data.copy_((centres * sizes[:, None])[None])
             book.initted.data.fill_(True)
-            rest = rest - centres[codes] if self.kind == "rvq" else rest
+            rest = rest - self._placed(centres[codes], level)
 
     def encode(self, latents: Tensor, levels: int | None = None) -> Tensor:
         """latents (B, N, D) -> codes (B, N, l) int64 of the first l levels, by default all: the nearest vector of each,
         in the precision given."""
-        levels = levels or self.levels
-        if self.kind == "fsq":
-            return torch.stack([self.layers[0](part)[1].long() for part in self._slices(latents)[:levels]], dim=-1)
         codes, rest = [], latents
-        slices = [] if self.kind == "rvq" else self._slices(latents)
-        for level in range(levels):
-            book = self.vectors(level).to(latents.dtype)
-            part = rest if self.kind == "rvq" else slices[level]
-            distances = torch.addmm(book.square().sum(-1), part.flatten(0, 1), book.T, alpha=-2)
-            code = distances.float().argmin(dim=-1)  # of codes that are the same in half precision always the first
-            code = code.unflatten(0, part.shape[:2])
+        for level in range(levels or self.levels):
+            part = rest[..., self.coded[level]]
+            if self.kind == "fsq":
+                code = self.layers[0](part)[1].long()
+            else:
+                book = self.vectors(level).to(latents.dtype)
+                distances = torch.addmm(book.square().sum(-1), part.flatten(0, 1), book.T, alpha=-2)
+                # of codes that are the same in half precision always the first
+                code = distances.float().argmin(dim=-1).unflatten(0, part.shape[:2])
+                rest = rest - self._placed(book[code], level)
             codes.append(code)
-            rest = rest - book[code] if self.kind == "rvq" else rest
         return torch.stack(codes, dim=-1)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (B, N, l) of the first l levels, 1 <= l <= L -> latents (B, N, D)."""
-        n_levels = codes.shape[-1]
-        vectors = [self.vectors(level)[codes[..., level]] for level in range(n_levels)]
-        if self.kind == "rvq":
-            return torch.stack(vectors).sum(0)
-        missing = [torch.zeros_like(vectors[0])] * (self.levels - n_levels)
-        return torch.cat([*vectors, *missing], dim=-1)
+        levels = range(codes.shape[-1])
+        return torch.stack([self._placed(self.vectors(k)[codes[..., k]], k) for k in levels]).sum(0)
 
     def vectors(self, level: int) -> Tensor:
         """(codes, code_dim): the vector of every code of a level."""
@@ -175,9 +169,7 @@ class EEGQuantizer(nn.Module):
     @property
     def summands(self) -> Tensor:
         """(L * codes, D): what every local id adds to the latent of its step."""
-        if self.kind == "rvq":
-            return self.codebook
-        return torch.block_diag(*(self.vectors(level) for level in range(self.levels)))
+        return torch.cat([self._placed(self.vectors(level), level) for level in range(self.levels)])
 
     @property
     def codebook(self) -> Tensor:

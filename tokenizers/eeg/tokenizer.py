@@ -68,7 +68,7 @@ class EEGTokenizer:
     ) -> None:
         """Take a trained network; it is copied. `levels`: see `with_levels`; `calibration`: see `ood_z`."""
         self.config, self.preprocess, self.calibration = config, preprocess, calibration
-        self.network = copy.deepcopy(network).float().eval().requires_grad_(False)
+        self.network = network.as_trained().float().eval().requires_grad_(False)
         for tensor in self.network.state_dict().values():
             if tensor.is_floating_point():
                 tensor.copy_(tensor.half())

@@ -1,8 +1,7 @@
-"""Training of the EEG tokenizer: reconstruction at every electrode, and meaning read from the quantized latents.
+"""Training of the EEG tokenizer: reconstruction at every electrode, and meaning read from the semantic level.
 
 The input is spoiled (`eeg_windows.spoil`), the target is not, so the tokenizer also fills in what is missing. Heads
-make the codes keep what tells what was seen, first of all the first level, and are dropped on export
-(`tokenizers.eeg.heads`).
+make the semantic codes tell what was seen, and are dropped on export (`tokenizers.eeg.heads`).
 """
 
 import math
@@ -34,17 +33,17 @@ from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoile
 CALIBRATION_WINDOWS = 24  # of each set's validation split
 START_STEPS_PER_CODE = 64  # that principal components and k-means are made of
 EVOKED_WINDOWS = 800  # of each aligned set, at most, that evoked responses are estimated from
-ALL_LEVELS_SHARE = 0.3  # of the windows keep every level in training; the others a random number of them
-READ = ("label", "stimulus", "contrast", "evoked")  # losses for which a batch may hold nothing
+# Of the windows keep every level in training; the others a random number, few as often as many: rates are ratios
+ALL_LEVELS_SHARE = 0.3
+READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class EEGLossConfig:
     """Weights of the losses; 0 switches one off.
 
-    `evoked` is the error of the evoked response as `evoked_readout` reads it, over that response; 0 leaves it out of
-    the start too. `label` and `stimulus` are for the levels kept and, a second time, for the first level alone;
-    `contrast` needs `data.embeddings`; `adversary` is the cross-entropy of the data set, with its gradient reversed.
+    `label`, `stimulus`, `contrast`, which needs `data.embeddings`, and `adversary`, the cross-entropy of
+    the data set with its gradient reversed, shape the semantic level.
     """
 
     wave: float = 1.0
@@ -52,7 +51,6 @@ class EEGLossConfig:
     phase: float = 0.3
     correlation: float = 0.5
     whitened: float = 1.0
-    evoked: float = 4.0
     commitment: float = 1.0
     label: float = 1.0
     stimulus: float = 1.0
@@ -82,17 +80,12 @@ class EEGTokenizerStageConfig(RunConfig):
 class EEGTokenizerTraining(nn.Module):
     """The network with the heads that only training needs."""
 
-    readout: Tensor
-
     def __init__(self, config: EEGTokenizerConfig, n_labels: dict[str, int], n_sets: int, embedding_dim: int) -> None:
         super().__init__()
         self.network = EEGNetwork(config)
-        self.first = ReadOuts(config.latent_dim, n_labels, config.step_samples)
-        self.kept = ReadOuts(config.latent_dim, n_labels, config.step_samples)
-        self.contrast = Contrast(config.latent_dim, embedding_dim) if embedding_dim else None
-        self.adversary = SetAdversary(config.latent_dim, n_sets)
-        # (r, numbers of a step); made anew from the shards at every start, so no checkpoint needs it
-        self.register_buffer("readout", torch.zeros(0, self.network.encoder.direct.in_features), persistent=False)
+        self.heads = ReadOuts(config.code_dim, n_labels, config.step_samples)
+        self.contrast = Contrast(config.code_dim, embedding_dim) if embedding_dim else None
+        self.adversary = SetAdversary(config.code_dim, n_sets)
 
 
 class EEGTokenizerStage:
@@ -120,16 +113,15 @@ class EEGTokenizerStage:
         module = EEGTokenizerTraining(
             self.config.network, n_labels, len(self.mixture.names), self.mixture.embedding_dim
         )
-        module.readout = self._readout(module.network)
-        module.network.start_from(self._fields(module.network), module.readout)
+        # made anew from the shards at every start, so no checkpoint needs it
+        module.network.start_from(self._fields(module.network), self._readout(module.network))
         return module
 
     def _readout(self, network: EEGNetwork) -> Tensor:
         """What the labels of the aligned sets say must survive: rows of all sets' `evoked_readout`."""
-        rows = [torch.zeros(0, network.encoder.direct.in_features)]
-        if self.config.losses.evoked:
-            for name in tqdm(self.config.data.aligned, desc="evoked responses", unit="set", dynamic_ncols=True):
-                rows.append(evoked_readout(list(self._labelled(name, network)), self._seed))
+        rows = [torch.zeros(0, network.encoder.to_waveform.in_features)]
+        for name in tqdm(self.config.data.aligned, desc="evoked responses", unit="set", dynamic_ncols=True):
+            rows.append(evoked_readout(list(self._labelled(name, network)), self._seed))
         return torch.cat(rows)
 
     def _labelled(self, name: str, network: EEGNetwork) -> Iterator[Labelled]:
@@ -159,7 +151,8 @@ class EEGTokenizerStage:
         rng = generator("eeg-tokenizer", self._seed, index)
         drawn = self.mixture.draw(rng)
         n, levels = len(drawn["set"]), self.config.network.levels
-        keep = np.where(rng.random(n) < ALL_LEVELS_SHARE, levels, rng.integers(1, levels + 1, size=n))
+        some = np.exp(rng.uniform(0.0, math.log(levels + 1), size=n)).astype(int).clip(1, levels)
+        keep = np.where(rng.random(n) < ALL_LEVELS_SHARE, levels, some)
         return drawn | {
             "keep": torch.from_numpy(keep),
             "spoil_seed": torch.tensor(int(rng.integers(2**31))),
@@ -178,82 +171,71 @@ class EEGTokenizerStage:
         exists = existing_steps(given.valid, self.config.network.step_samples)
         latents = network.encoder(given.eeg, given.electrodes, given.present, given.seen)
         quantized = network.quantizer(latents[exists], keep[:, None].expand_as(exists)[exists])
-        kept, first = (_in_steps(x, exists) for x in (quantized.latents, quantized.first))
+        kept, semantic = (_in_steps(x, exists) for x in (quantized.latents, quantized.semantic))
         predicted = network.decoder(kept, given.electrodes, exists)
         parts = reconstruction_losses(predicted, given.target, batch["known"], given.valid)
-        parts |= {"evoked": self._evoked(module, batch, given, predicted), "commitment": quantized.commitment}
-        parts |= self._meaning(module, batch, given.stimulus, kept, first, exists)
+        parts["commitment"] = quantized.commitment
+        parts |= self._meaning(module, batch, given.stimulus, semantic, exists)
         if weights.adversary:
-            parts["adversary"] = module.adversary(pooled(kept, exists), batch["set"], batch["progress"])
+            parts["adversary"] = module.adversary(pooled(semantic, exists), batch["set"], batch["progress"])
         # what a batch does not have is NaN, and no part of the loss; any other NaN must show
         weighted = [
             getattr(weights, name) * value for name, value in parts.items() if name not in READ or not value.isnan()
         ]
         with torch.no_grad():
-            accuracy = self._accuracy(module, batch, kept, exists)
+            accuracy = self._accuracy(module, batch, semantic, exists)
         return {"loss": torch.stack(weighted).sum(), **parts, "accuracy": accuracy}
-
-    def _evoked(
-        self, module: EEGTokenizerTraining, batch: dict[str, Tensor], given: Spoiled, predicted: Tensor
-    ) -> Tensor:
-        """Error of the evoked response over its size; NaN where no set has labels that tell any."""
-        if not len(module.readout):
-            return predicted.new_tensor(math.nan)
-        both = torch.stack([predicted - given.target, given.target]).float() * given.valid[:, None]
-        fields = module.network.encoder.spatial(both, given.electrodes.expand(2, -1, -1, -1), batch["known"])
-        steps = fields.unflatten(-1, (-1, self.config.network.step_samples))  # (2, B, K, N, step)
-        error, size = (steps.movedim(3, 2).flatten(3) @ module.readout.mT).square().mean(dim=(1, 2, 3))
-        return error / size.clamp_min(1e-12)
 
     def _meaning(
         self,
         module: EEGTokenizerTraining,
         batch: dict[str, Tensor],
         stimulus: Tensor,
-        kept: Tensor,
-        first: Tensor,
+        semantic: Tensor,
         exists: Tensor,
     ) -> dict[str, Tensor]:
         """The losses of the read-outs and of the contrast; NaN where the batch has nothing to read."""
-        nothing = kept.new_tensor(math.nan)
+        nothing = semantic.new_tensor(math.nan)
         label, track, contrast = nothing, nothing, nothing
         smoothing = self.config.losses.label_smoothing if module.training else 0.0
-        by_set = [(name, (batch["set"] == i) & (batch["label"] >= 0)) for i, name in enumerate(self.mixture.names)]
+        of_windows = pooled(semantic, exists)
         found = [
             functional.cross_entropy(
-                heads.label_logits(name, pooled(latents, exists)[rows]),
+                module.heads.label_logits(name, of_windows[rows]),
                 batch["label"][rows],
                 label_smoothing=smoothing,
                 reduction="sum",
             )
-            for heads, latents in ((module.kept, kept), (module.first, first))
-            for name, rows in by_set
-            if rows.any()
+            for name, rows in self._labelled_rows(batch)
         ]
         if found:
             label = torch.stack(found).sum() / (batch["label"] >= 0).sum()
         shown = stimulus.isfinite()
         if shown.any():
-            track = torch.stack(
-                [
-                    functional.binary_cross_entropy_with_logits(heads.stimulus_logits(latents)[shown], stimulus[shown])
-                    for heads, latents in ((module.kept, kept), (module.first, first))
-                ]
-            ).sum()
+            logits = module.heads.stimulus_logits(semantic)
+            track = functional.binary_cross_entropy_with_logits(logits[shown], stimulus[shown])
         paired = batch["embedding"].isfinite().all(dim=1)
         if module.contrast is not None and paired.sum() > 1:
-            contrast = module.contrast(pooled(first, exists)[paired], batch["embedding"][paired])
+            contrast = module.contrast(of_windows[paired], batch["embedding"][paired])
         return {"label": label, "stimulus": track, "contrast": contrast}
 
-    def _accuracy(self, module: EEGTokenizerTraining, batch: dict[str, Tensor], kept: Tensor, exists: Tensor) -> Tensor:
-        """Share of labels that the read-out of the levels kept names rightly; NaN without labels."""
-        right = []
+    def _labelled_rows(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Each set that has labels in the batch, and which rows (B,) bool they are."""
         for i, name in enumerate(self.mixture.names):
             rows = (batch["set"] == i) & (batch["label"] >= 0)
             if rows.any():
-                logits = module.kept.label_logits(name, pooled(kept, exists)[rows])
-                right.append(logits.argmax(1) == batch["label"][rows])
-        return torch.cat(right).float().mean() if right else kept.new_tensor(math.nan)
+                yield name, rows
+
+    def _accuracy(
+        self, module: EEGTokenizerTraining, batch: dict[str, Tensor], semantic: Tensor, exists: Tensor
+    ) -> Tensor:
+        """Share of labels that the read-out names rightly; NaN without labels."""
+        of_windows = pooled(semantic, exists)
+        right = [
+            module.heads.label_logits(name, of_windows[rows]).argmax(1) == batch["label"][rows]
+            for name, rows in self._labelled_rows(batch)
+        ]
+        return torch.cat(right).float().mean() if right else semantic.new_tensor(math.nan)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         numbers: dict[str, float] = {}

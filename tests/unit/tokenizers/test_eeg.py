@@ -186,24 +186,28 @@ def test_fewer_levels_are_the_coarsest_ids_of_each_step(tokenizer: EEGTokenizer)
 
 def test_the_codebook_row_of_an_id_is_the_vector_it_stands_for(tokenizer: EEGTokenizer) -> None:
     (tokens,) = tokenizer.encode_windows([window(8)])
-    rows = tokenizer.codebook[tokens.ids].reshape(-1, CONFIG.levels, CONFIG.code_dim)
+    rows = tokenizer.codebook[tokens.ids].reshape(-1, CONFIG.levels, CONFIG.latent_dim)
     np.testing.assert_allclose(rows.sum(axis=1), tokenizer.quantized([tokens])[0], atol=1e-6)
-    # and it is the nearest: the first level's ids by hand
+    # and it is the nearest: the ids of the first levels of waveform and meaning by hand
     (latents,) = tokenizer.latents([window(8)])
-    distance = np.square(latents[:, None] - tokenizer.codebook[None, : CONFIG.codes]).sum(-1)
-    assert np.array_equal(tokens.ids.reshape(-1, CONFIG.levels)[:, 0], distance.argmin(1))
+    ids = tokens.ids.reshape(-1, CONFIG.levels)
+    for level, place in enumerate(CONFIG.coded[:2]):
+        rows = tokenizer.codebook[level * CONFIG.codes : (level + 1) * CONFIG.codes]
+        assert not np.delete(rows, np.r_[place], axis=1).any(), "a level says nothing of the other part"
+        distance = np.square(latents[:, None, place] - rows[None, :, place]).sum(-1)
+        assert np.array_equal(ids[:, level], level * CONFIG.codes + distance.argmin(1))
 
 
 def test_what_is_kept_of_the_network_is_a_copy_in_half_precision(network: EEGNetwork) -> None:
     made = EEGTokenizer(CONFIG, Preprocess(), network)
     before = made.encode_windows([window(9)])[0].ids
     assert all(torch.equal(x, x.half().float()) for x in made.network.state_dict().values() if x.is_floating_point())
-    original = network.encoder.to_latents.weight.data.clone()
+    original = network.encoder.to_semantic.weight.data.clone()
     try:
-        network.encoder.to_latents.weight.data.zero_()
+        network.encoder.to_semantic.weight.data.zero_()
         assert np.array_equal(made.encode_windows([window(9)])[0].ids, before)
     finally:
-        network.encoder.to_latents.weight.data.copy_(original)
+        network.encoder.to_semantic.weight.data.copy_(original)
     assert not torch.equal(original, original.half().float()), "the trained weights stay as they were"
     assert network.training
 
@@ -251,7 +255,7 @@ def test_the_fingerprint_tells_every_weight_and_setting(network: EEGNetwork, tok
     found = {tokenizer.fingerprint}
     found.add(EEGTokenizer(CONFIG, Preprocess(high_hz=40.0), network).fingerprint)
     found.add(EEGTokenizer(replace(CONFIG, scale_bins=16), Preprocess(), network).fingerprint)
-    for weight in (network.encoder.stem.fine.bias, network.decoder.smooth.weight, network.quantizer.vectors(2)):
+    for weight in (network.encoder.stem.fine.bias, network.decoder.from_waveform.weight, network.quantizer.vectors(2)):
         original = weight.data.clone()
         try:
             weight.data.flatten()[0] += 0.01

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
@@ -222,19 +223,30 @@ def test_it_starts_as_principal_components_and_k_means() -> None:
     rng = torch.Generator().manual_seed(0)
     mixing = torch.randn(6, 36 * STEP, generator=rng) * torch.tensor([9.0, 5.0, 3.0, 2.0, 1.0, 0.5])[:, None]
     fields = torch.randn(600, 6, generator=rng) @ mixing / 30
-    made = EEGNetwork(replace(CONFIG, codes=64, levels=4))
+    made = EEGNetwork(replace(CONFIG, codes=64, levels=5))
     made.start_from(fields, torch.zeros(0, 36 * STEP))
-    latents = made.encoder.direct(fields)
+    latents = made.encoder.to_waveform(fields)
     assert latents.var(0).mean().item() == pytest.approx(1.0, rel=0.35)
     assert latents.var(0)[0] < 30 * latents.var(0)[5], "half way to equal parts: the components differ by 300"
-    torch.testing.assert_close(made.decoder.direct(latents), fields, atol=1e-3, rtol=1e-3)
-    coded = made.decoder.direct(made.quantizer.lookup(made.quantizer.encode(latents[None])))[0]
+    torch.testing.assert_close(made.decoder.from_waveform(latents), fields, atol=1e-3, rtol=1e-3)
+    coded = made.decoder.from_waveform(of_codes(made, latents))
     assert (coded - fields).square().mean() < 0.1 * fields.square().mean()
     eeg = signal(8 * STEP).float()
     every = torch.ones(1, len(NAMES), dtype=torch.bool), torch.ones(1, 8 * STEP, dtype=torch.bool)
     of_window = made.eval().encoder(eeg, places().float(), *every)
     field = patches(made.encoder.spatial(eeg, places().float(), every[0]), STEP)
-    torch.testing.assert_close(of_window, made.encoder.direct(field))  # the transformer adds nothing yet
+    torch.testing.assert_close(of_window[..., : CONFIG.waveform_dim], made.encoder.to_waveform(field))
+    restored = made.decoder(of_window, places().float(), torch.ones(1, 8, dtype=torch.bool))
+    expected = made.decoder.from_waveform(of_window[..., : CONFIG.waveform_dim])  # the transformer adds nothing yet
+    of_field = expected.unflatten(-1, (36, STEP)).movedim(1, 2).flatten(2)
+    torch.testing.assert_close(restored, made.decoder.spatial(of_field, places().float()))
+
+
+def of_codes(made: EEGNetwork, waveform: Tensor, levels: int | None = None) -> Tensor:
+    """What codes of the waveform's latents (n, waveform_dim) stand for, of the same shape."""
+    semantic = torch.zeros(len(waveform), CONFIG.code_dim)
+    codes = made.quantizer.encode(torch.cat([waveform, semantic], dim=-1)[None], levels)
+    return made.quantizer.lookup(codes)[0, :, : CONFIG.waveform_dim]
 
 
 def test_what_must_survive_is_in_the_first_code() -> None:
@@ -246,11 +258,18 @@ def test_what_must_survive_is_in_the_first_code() -> None:
     readout = torch.linalg.pinv(mixing / 30)[:, 5:].mT  # the last source alone
     kept = {}
     for name, rows in (("waveform", readout[:0]), ("meaning", readout)):
-        made = EEGNetwork(replace(CONFIG, codes=64, levels=4))
+        made = EEGNetwork(replace(CONFIG, codes=64, levels=5))
         made.start_from(fields, rows)
-        first = made.quantizer.encode(made.encoder.direct(fields)[None], levels=1)
-        restored = made.decoder.direct(made.quantizer.lookup(first))[0] @ readout[0]
+        first = of_codes(made, made.encoder.to_waveform(fields), levels=1)
+        restored = made.decoder.from_waveform(first) @ readout[0]
         kept[name] = float(torch.corrcoef(torch.stack([restored, sources[:, 5]]))[0, 1])
+        assert not made.encoder.to_waveform.weight.requires_grad, "training leaves it where it is"
+        torch.nn.init.normal_(made.decoder.to_field.parametrizations.weight.original)
+        torch.nn.init.normal_(made.decoder.to_field.parametrizations.bias.original)
+        hidden = torch.randn(5, CONFIG.dim, generator=rng)
+        added = made.decoder.to_field(hidden)
+        read = added @ functional.normalize(rows, dim=1).mT
+        assert read.norm() <= 1e-5 * added.norm(), "what is read is the codes' alone to say"
+        torch.testing.assert_close(made.as_trained().decoder.to_field(hidden), added)
     assert kept["waveform"] < 0.6
     assert kept["meaning"] > 0.9
-    assert not made.encoder.direct.weight.requires_grad, "training leaves it where it is"

@@ -1,4 +1,5 @@
-"""The quantizers of the EEG tokenizer: codes and vectors agree, levels are prefixes, gradients pass, codes live."""
+"""The quantizers of the EEG tokenizer: codes and vectors agree, levels are prefixes, gradients pass to the semantic
+part alone, codes live."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,12 +13,12 @@ from torch import Tensor
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.signals.montage import electrode_positions, electrodes
-from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.config import SEMANTIC, EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.quantizer import EEGQuantizer
 
 CVEP = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cvep20" / "cvep20.npz"
-LEVELS = 4
+LEVELS = 5
 RVQ = EEGTokenizerConfig(dim=32, heads=2, sources=4, encoder_layers=1, levels=LEVELS, codes=32, code_dim=8)
 CONFIGS = {
     "rvq": RVQ,
@@ -79,7 +80,7 @@ def test_a_code_stands_for_the_vector_that_training_gave_the_decoder(
         assert prefix.shape == (200, levels)
         assert torch.equal(prefix, trained.codes[:, :levels])
         torch.testing.assert_close(quantizer.lookup(prefix), trained.latents)
-    torch.testing.assert_close(quantizer.lookup(trained.codes[:, :1]), trained.first)
+    torch.testing.assert_close(quantizer.lookup(trained.codes)[:, config.coded[SEMANTIC]], trained.semantic)
 
 
 def test_each_vector_keeps_as_many_levels_as_it_is_told(config: EEGTokenizerConfig, quantizer: EEGQuantizer) -> None:
@@ -98,16 +99,17 @@ def test_training_gives_the_vectors_that_use_will_look_up(config: EEGTokenizerCo
     made(vectors(config, 512), kept(512))
     before = made.codebook.clone().reshape(LEVELS, config.codes, -1)
     trained = made(vectors(config, 100, seed=4).requires_grad_(), kept(100))
-    picked = torch.stack([before[level, trained.codes[:, level]] for level in range(LEVELS)])
-    expected = picked.sum(0) if config.quantizer == "rvq" else torch.cat(list(picked), dim=-1)
+    expected = torch.zeros(100, config.latent_dim)
+    for level, place in enumerate(config.coded):
+        expected[:, place] += before[level, trained.codes[:, level]]
     torch.testing.assert_close(trained.latents.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_reach_every_latent(config: EEGTokenizerConfig) -> None:
+def test_gradients_reach_the_semantic_part_alone(config: EEGTokenizerConfig) -> None:
     torch.manual_seed(0)
     made = EEGQuantizer(config).train()
     made(vectors(config, 512), kept(512))
-    for part in ("latents", "first", "commitment"):
+    for part in ("latents", "semantic", "commitment"):
         latents = vectors(config, 60, seed=5).requires_grad_()
         result = getattr(made(latents, kept(60)), part)
         towards = torch.randn(result.shape, generator=torch.Generator().manual_seed(6))
@@ -117,30 +119,39 @@ def test_gradients_reach_every_latent(config: EEGTokenizerConfig) -> None:
         (result * towards).sum().backward()
         assert latents.grad is not None
         assert latents.grad.isfinite().all()
-        assert (latents.grad.norm(dim=1) > 0).all(), part
+        assert (latents.grad[:, config.coded[SEMANTIC]].norm(dim=1) > 0).all(), part
+        assert not latents.grad[:, : config.waveform_dim].any(), part
+
+
+def test_a_semantic_level_that_is_dropped_passes_no_gradient_of_the_latents(config: EEGTokenizerConfig) -> None:
+    torch.manual_seed(0)
+    made = EEGQuantizer(config).train()
+    made(vectors(config, 512), kept(512))
+    latents = vectors(config, 60, seed=5).requires_grad_()
+    keep = torch.arange(60) % LEVELS + 1
+    made(latents, keep).latents.sum().backward()
+    assert latents.grad is not None
+    assert torch.equal(latents.grad.any(dim=1), keep > SEMANTIC)
 
 
 @pytest.mark.parametrize("kind", ["rvq", "vq"])
-@pytest.mark.parametrize("part", ["latents", "first"])
-def test_the_gradient_is_rotated_once_however_many_levels_there_are(kind: str, part: str) -> None:
-    """The rotation trick (Fifty et al. 2024): as the latent is turned onto its code and scaled, so is the gradient.
-
-    Rotated at each residual level and added up it would grow with the number of levels.
-    """
+def test_the_gradient_is_rotated(kind: str) -> None:
+    """The rotation trick (Fifty et al. 2024): as the latent is turned onto its code and scaled, so is the gradient."""
     torch.manual_seed(0)
     config = CONFIGS[kind]
     made = EEGQuantizer(config).train()
     made(vectors(config, 512), kept(512))
     latents = vectors(config, 60, seed=7).requires_grad_()
-    result = getattr(made(latents, torch.arange(60) % LEVELS + 1), part)
+    result = made(latents, kept(60)).semantic
     towards = torch.randn(result.shape, generator=torch.Generator().manual_seed(8))
     (result * towards).sum().backward()
     assert latents.grad is not None
-    given, result = latents.detach(), result.detach()
+    given, gradient = (x[:, config.coded[SEMANTIC]] for x in (latents.detach(), latents.grad))
+    result = result.detach()
     ratio = result.norm(dim=1) / given.norm(dim=1)
-    torch.testing.assert_close(latents.grad.norm(dim=1), ratio * towards.norm(dim=1), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(gradient.norm(dim=1), ratio * towards.norm(dim=1), rtol=1e-3, atol=1e-4)
     # along the latent it is what `towards` is along the code
-    along = (latents.grad * given).sum(1) / given.norm(dim=1)
+    along = (gradient * given).sum(1) / given.norm(dim=1)
     expected = ratio * (towards * result).sum(1) / result.norm(dim=1)
     torch.testing.assert_close(along, expected, rtol=1e-3, atol=1e-3)
 
@@ -151,11 +162,18 @@ def test_each_residual_level_lowers_the_error() -> None:
     for _ in range(10):
         made(seen, kept(512))
     made.eval()
-    errors = [seen.square().mean().item()]
+    semantic = RVQ.coded[SEMANTIC]
+    waveform, meaning = [seen[:, : RVQ.waveform_dim].square().mean().item()], [seen[:, semantic].square().mean().item()]
     for levels in range(1, LEVELS + 1):
-        errors.append((seen - made.lookup(encode(made, seen, levels))).square().mean().item())
-    assert (np.diff(errors) < -0.02 * errors[0]).all(), errors
-    assert errors[-1] < 0.2 * errors[0]
+        error = (seen - made.lookup(encode(made, seen, levels))).square()
+        waveform.append(error[:, : RVQ.waveform_dim].mean().item())
+        meaning.append(error[:, semantic].mean().item())
+    assert waveform.pop(SEMANTIC + 1) == pytest.approx(waveform[SEMANTIC]), "the semantic level says nothing of it"
+    assert (np.diff(waveform) < -0.02 * waveform[0]).all(), waveform
+    assert waveform[-1] < 0.2 * waveform[0]
+    assert meaning[: SEMANTIC + 1] == pytest.approx(meaning[:1] * (SEMANTIC + 1))
+    assert meaning[SEMANTIC + 1] < meaning[0] / 1.5
+    assert meaning[SEMANTIC + 1 :] == pytest.approx(meaning[-1:] * (LEVELS - SEMANTIC))
 
 
 def test_a_codebook_that_is_set_is_the_codebook(config: EEGTokenizerConfig, quantizer: EEGQuantizer) -> None:
@@ -182,7 +200,8 @@ def test_finite_scalars_have_one_code_for_each_of_their_values() -> None:
     [
         ({"quantizer": "lfq"}, "expected rvq, vq or fsq"),
         ({"quantizer": "fsq"}, "1024 codes of 5 numbers"),
-        ({"levels": 0}, "at least 1"),
+        ({"levels": 1}, "levels must be at least 2"),
+        ({"codes": 0}, "at least 1"),
         ({"heads": 5}, "multiple of heads"),
         ({"spectral_samples": (200, 700)}, "multiples of 8 steps"),
         ({"scale_min_uV": 0.0}, "scale_min_uV"),
@@ -216,13 +235,13 @@ def updated(latents: Tensor) -> tuple[EEGQuantizer, float]:
     """A codebook after 50 batches of about as many vectors as it has codes; share of codes that a last update moves
     by more than a quarter of the spread of the latents."""
     torch.manual_seed(1)
-    made = EEGQuantizer(replace(RVQ, levels=1, codes=N_CODES, code_dim=16)).train()
+    made = EEGQuantizer(replace(RVQ, levels=2, codes=N_CODES, code_dim=16)).train()
     rng = torch.Generator().manual_seed(2)
     for _ in range(50):
-        made(latents[torch.randint(len(latents), (N_CODES,), generator=rng)], kept(N_CODES, 1))
+        made(latents[torch.randint(len(latents), (N_CODES,), generator=rng)], kept(N_CODES, 2))
     before = made.vectors(0).clone()
-    made(latents[torch.randint(len(latents), (N_CODES,), generator=rng)], kept(N_CODES, 1))
-    moved = (made.vectors(0) - before).norm(dim=1) > latents.std(0).norm() / 4
+    made(latents[torch.randint(len(latents), (N_CODES,), generator=rng)], kept(N_CODES, 2))
+    moved = (made.vectors(0) - before).norm(dim=1) > latents[:, :16].std(0).norm() / 4
     return made.eval(), moved.double().mean().item()
 
 
@@ -230,7 +249,7 @@ def test_codes_are_used_and_stay_where_they_are(real_latents: Tensor, monkeypatc
     """With the usual threshold of two vectors in each batch, most codes are drawn anew in every update."""
     made, moved = updated(real_latents)
     codes = encode(made, real_latents)
-    assert len(codes.unique()) > 0.9 * N_CODES
+    assert all(len(codes[:, level].unique()) > 0.9 * N_CODES for level in range(2))
     assert moved < 0.05
     monkeypatch.setattr("neuroleon.tokenizers.eeg.quantizer.DEAD_SHARE", 2.0)  # of a fair share of one vector
     usual, moved_usually = updated(real_latents)
@@ -241,26 +260,30 @@ def test_codes_are_used_and_stay_where_they_are(real_latents: Tensor, monkeypatc
 
 @pytest.mark.parametrize("kind", ["rvq", "vq"])
 def test_it_starts_as_k_means_of_what_the_levels_before_left(kind: str) -> None:
-    made, latents = EEGQuantizer(CONFIGS[kind]), vectors(CONFIGS[kind], 400)
-    made.start_from(latents)
+    config = CONFIGS[kind]
+    made, latents = EEGQuantizer(config), vectors(config, 400)
+    made.start_from(latents[:, : config.waveform_dim])
     codes = made.encode(latents[None])
-    errors = [(made.lookup(codes[..., :k])[0] - latents).square().mean() for k in range(1, LEVELS + 1)]
-    assert all(after < 0.95 * before for before, after in pairwise([latents.square().mean(), *errors]))
+    of_waveform = [k for k in range(1, LEVELS + 1) if k != SEMANTIC + 1]
+    errors = [(made.lookup(codes[..., :k])[0] - latents)[:, : config.waveform_dim].square().mean() for k in of_waveform]
+    size = latents[:, : config.waveform_dim].square().mean()
+    assert all(after < 0.95 * before for before, after in pairwise([size, *errors]))
     before = made.codebook.clone()
     made.eval()(latents, kept(400))
-    assert torch.equal(made.codebook, before), "nothing starts them anew"
+    of_waveform = torch.arange(LEVELS).repeat_interleave(config.codes) != SEMANTIC
+    assert torch.equal(made.codebook[of_waveform], before[of_waveform]), "nothing starts them anew"
 
 
 def test_few_latents_start_every_code() -> None:
     made = EEGQuantizer(RVQ)
-    made.start_from(vectors(RVQ, 5))
+    made.start_from(vectors(RVQ, 5)[:, : RVQ.waveform_dim])
     assert made.codebook.isfinite().all()
 
 
 def test_of_equal_codes_the_first_is_taken() -> None:
     """Wherever a step stands: rounding would else decide, and the ids of a part not be those of the whole."""
     made, latents = EEGQuantizer(RVQ), vectors(RVQ, 64)
-    made.start_from(latents)
+    made.start_from(latents[:, : RVQ.waveform_dim])
     book = made.codebook.clone()
     book[16:32] = book[:16]
     made.set_codebook(book)
