@@ -38,7 +38,8 @@ came with, over all sets it learned from. EEG itself and EEG with random phases 
 RETENTION_TEXT = """\
 Accuracy, a mean over labels, of a probe that learns from the training split and answers for this one. *raw* and
 *restored* (from the ids of all levels) are read by the probe named; *latents* (before quantization), *codes* (the
-vectors of the ids) and *level 1* (those of the first id of each step) by logistic regression."""
+vectors of the ids), *level 1* (those of the first id of each step) and *semantic level* (those of the second) by
+logistic regression."""
 
 RATIO_TEXT = f"""\
 Over the accuracy on the raw signal (paired bootstrap), where that is above chance. The gate reads *{CODES}*."""

@@ -20,8 +20,9 @@ from neuroleon.evaluation.eeg.probes import (
 from neuroleon.evaluation.eeg.sets import MeasuredSet, spread
 from neuroleon.evaluation.stats import Estimate
 from neuroleon.evaluation.trials import Trial
+from neuroleon.tokenizers.eeg.config import SEMANTIC
 
-RAW, RESTORED, LATENTS, CODES, FIRST = "raw", "restored", "latents", "codes", "level 1"
+RAW, RESTORED, LATENTS, CODES, FIRST, MEANING = "raw", "restored", "latents", "codes", "level 1", "semantic level"
 BOOTSTRAPS = 2000
 STEADY = ("Riemann, flicker", "Riemann, rhythms")  # probes of what goes on through a window, not of when in it
 IDENTIFIED = 200  # windows of each split of a set, at most
@@ -92,11 +93,18 @@ def retention(measured: MeasuredSet, levels_in_use: int, seed: int) -> Retention
     if levels_in_use not in (1, every):
         features[f"codes, {levels_in_use} levels"] = partial(measured.codes, levels=levels_in_use)
     features[FIRST] = partial(measured.codes, levels=1)
+    features[MEANING] = partial(_semantic, measured)
     view = "pooled" if results[RAW].probe in STEADY else "time-resolved"
     for name, of in features.items():
         seen, asked = ([of(split)[i] for i in measured.with_label(split)] for split in splits)
         results[name] = latent_probe(seen, asked, labels, seed)[view]
     return _compared(measured.recipe, results, labels, seed)
+
+
+def _semantic(measured: MeasuredSet, split: str) -> list[np.ndarray]:
+    """Vectors (n_steps, code_dim) of the semantic level of each window."""
+    first = measured.tokenizer.config.waveform_dim
+    return [codes[:, first:] for codes in measured.codes(split, SEMANTIC + 1)]
 
 
 def _compared(recipe: str, results: dict[str, ProbeResult], labels: Labels, seed: int) -> Retention:

@@ -15,7 +15,7 @@ class EEGTokenizerConfig:
     """One step is `step_samples` at `sfreq` (125 ms) and becomes `levels` ids, coarse to fine, whatever the montage.
 
     Attributes:
-        sources: mixtures of spherical harmonics that the transformer sees; ten hold 95 % of scalp EEG power.
+        sources: mixtures of spherical harmonics whose power the transformer sees; ten hold 95 % of scalp EEG power.
         context_steps: a step sees 2 s before it, and as much after it unless `causal`.
         causal: ids depend on the past only, so that they can be made while the recording runs.
         spectral_samples: lengths of the windows in which power is seen around each step; 1 s resolves 1 Hz.

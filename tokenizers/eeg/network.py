@@ -21,6 +21,9 @@ from neuroleon.tokenizers.eeg.quantizer import EEGQuantizer
 from neuroleon.tokenizers.eeg.spatial import HARMONICS, SpatialDecoder, SpatialEncoder, evenly, harmonics
 
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks, and seen anew after each
+LATENT_DROPOUT = 0.5  # of what the transformer hears of a step: a thousand trials are soon known by heart
+POWER_DROPOUT = 0.5  # of the windows in training: responses are else not learned, as power is soon known by heart
+STANDARD_RATE = 0.02  # of a batch in the running mean and spread
 POWER_FLOOR = 1e-2  # in squared units of the scale
 MEANING_SHARE = 0.5  # of the error that the start is made for (docs/experiments.md)
 
@@ -35,33 +38,12 @@ def patches(field: Tensor, step_samples: int) -> Tensor:
     return rearrange(field, "b k (n t) -> b n (k t)", t=step_samples)
 
 
-class Stem(nn.Module):
-    """Sources and their validity -> features of each step, from 0.2 s around it (before its end, when causal)."""
-
-    def __init__(self, config: EEGTokenizerConfig) -> None:
-        super().__init__()
-        half, stride = config.dim // 2, config.step_samples // 5
-        self.pads = ((10, 0), (4, 0)) if config.causal else ((5, 5), (2, 2))
-        self.fine = nn.Conv1d(config.sources + 1, half, 15, stride=5)
-        self.coarse = nn.Conv1d(half, config.dim, 9, stride=stride)
-        for layer in (self.fine, self.coarse):  # as loud as power from the start, else only power is learned from
-            nn.init.normal_(layer.weight, std=(2 / (layer.kernel_size[0] * layer.in_channels)) ** 0.5)
-
-    def forward(self, sources: Tensor, valid: Tensor) -> Tensor:
-        """sources (B, M, T), valid (B, T) -> (B, N, D)."""
-        signal = torch.cat([sources, valid[:, None].to(sources.dtype)], dim=1)
-        fine = functional.gelu(self.fine(functional.pad(signal, self.pads[0])))
-        # the bias leaves no zeros where there is no signal; beyond the window's end there must be some
-        fine = fine * valid.unflatten(1, (-1, 5)).any(dim=-1)[:, None]
-        return self.coarse(functional.pad(fine, self.pads[1])).transpose(1, 2)
-
-
 class SpectralFeatures(nn.Module):
     """Log-power of each source in a Hann window around each step (up to its end, when causal): (B, M, T) -> (B, N, D).
 
-    Steady-state responses are power at a known frequency, which the stem's short filters do not resolve. Through a low
-    rank and much dropout, because power spectra are also what trials are easily memorised by. Where a part of the
-    window is not valid, power is that of the rest.
+    Steady-state responses are power at a known frequency, which no step resolves. Through a low rank and much dropout,
+    because power spectra are also what trials are easily memorised by. Where a part of the window is not valid, power
+    is that of the rest.
     """
 
     hann: Tensor
@@ -98,6 +80,8 @@ class SpectralFeatures(nn.Module):
         spectrum = torch.fft.rfft(frames * self.hann, dim=-1)[..., 1 : self.n_bins + 1]
         power = (spectrum.real.square() + spectrum.imag.square()) / seen.clamp_min(1.0)[..., None]
         features = self.project(rearrange((power + POWER_FLOOR).log(), "b m n f -> b n (m f)"))
+        if self.training:
+            features = features * (torch.rand(len(features), 1, 1, device=features.device) >= POWER_DROPOUT)
         return features.repeat_interleave(self.block // self.step, dim=1)[:, : n_times // self.step]
 
 
@@ -152,6 +136,31 @@ class TemporalTransformer(nn.Module):
         return self.layers(hidden, attn_mask=((near & exists[:, None]) | (ahead == 0))[:, None])
 
 
+class Standard(nn.Module):
+    """Numbers less their mean, over their spread, both of the steps seen of late in training.
+
+    What all steps share would else drown what tells them apart: vectors that were only scaled to one length had 7 of
+    1,024 codes after 250 steps. Means of the batch would not do, for a batch holds windows of few sets.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("variance", torch.ones(dim))
+
+    def forward(self, x: Tensor, exists: Tensor) -> Tensor:
+        """x (B, N, D), exists (B, N) bool -> (B, N, D)."""
+        if self.training:
+            with torch.no_grad():
+                seen = x[exists].float()
+                self.mean.lerp_(seen.mean(0), STANDARD_RATE)
+                self.variance.lerp_((seen - self.mean).square().mean(0), STANDARD_RATE)
+        return (x - self.mean) * (self.variance + 1e-5).rsqrt()
+
+
 class EEGEncoder(nn.Module):
     """EEG in units of its scale -> latents of each step: its waveform, linear and not learned by gradients, beside what
     the transformer says of the step and what surrounds it."""
@@ -162,25 +171,30 @@ class EEGEncoder(nn.Module):
         self.spatial = SpatialEncoder()
         self.mix = nn.Linear(HARMONICS, config.sources, bias=False)
         self.mix.weight.data.copy_(harmonics(evenly(config.sources)))  # the field at as many places
-        self.stem = Stem(config)
+        self.to_waveform = nn.Linear(HARMONICS * config.step_samples, config.waveform_dim, bias=False)
+        self.drop = nn.Dropout(LATENT_DROPOUT)
+        self.heard = nn.Linear(config.waveform_dim + 1, config.dim)  # and how much of the step there is
         self.spectral = nn.ModuleList(SpectralFeatures(config, window) for window in config.spectral_samples)
         self.position = StepPosition(config.dim)
+        # what a number means depends on where in a response its step stands: a template is a product with the place
+        self.gate = nn.Linear(config.dim, config.dim)
         self.temporal = TemporalTransformer(config, config.encoder_layers, causal=config.causal)
         self.to_semantic = nn.Linear(config.dim, config.code_dim)
-        self.to_waveform = nn.Linear(HARMONICS * config.step_samples, config.waveform_dim, bias=False)
+        self.standard = Standard(config.code_dim)
 
     def forward(self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
         field = self.spatial(eeg * valid[:, None], electrodes, present)
-        sources = self.mix.weight @ field
-        hidden = self.stem(sources, valid)
+        waveform = self.to_waveform(patches(field, self.step_samples))
+        there = valid.unflatten(1, (-1, self.step_samples)).to(eeg).mean(dim=-1, keepdim=True)
+        hidden, sources = self.heard(torch.cat([self.drop(waveform), there], dim=-1)), self.mix.weight @ field
         for spectral in self.spectral:
             hidden = hidden + spectral(sources, valid)
-        hidden = hidden + self.position(hidden.shape[1])
-        hidden = self.temporal(hidden, existing_steps(valid, self.step_samples))
-        # of one length, as in LaBraM: gradients through codes that the latents have shrunk away from would explode
-        semantic = functional.rms_norm(self.to_semantic(hidden), (self.to_semantic.out_features,))
-        return torch.cat([self.to_waveform(patches(field, self.step_samples)), semantic], dim=-1)
+        position = self.position(hidden.shape[1])
+        hidden = hidden * (1 + self.gate(position)) + position
+        exists = existing_steps(valid, self.step_samples)
+        semantic = self.standard(self.to_semantic(self.temporal(hidden, exists)), exists)
+        return torch.cat([waveform, semantic], dim=-1)
 
 
 class EEGDecoder(nn.Module):

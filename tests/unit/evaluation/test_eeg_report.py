@@ -16,7 +16,17 @@ from neuroleon.evaluation.eeg import contest, gates
 from neuroleon.evaluation.eeg.fidelity import BANDS, CORRELATION, NMSE
 from neuroleon.evaluation.eeg.novelty import FLAT, WHITE, Novelty
 from neuroleon.evaluation.eeg.page import table
-from neuroleon.evaluation.eeg.retention import CODES, FIRST, LATENTS, RAW, RESTORED, identities, ratio_ci, retention
+from neuroleon.evaluation.eeg.retention import (
+    CODES,
+    FIRST,
+    LATENTS,
+    MEANING,
+    RAW,
+    RESTORED,
+    identities,
+    ratio_ci,
+    retention,
+)
 from neuroleon.evaluation.eeg.robustness import Robustness
 from neuroleon.evaluation.eeg.runner import TokenizerEvaluation, evaluate_tokenizer_folder, trained_sets
 from neuroleon.evaluation.eeg.sets import MeasuredSet
@@ -210,7 +220,7 @@ def measured(toy: Path, folder: Path) -> MeasuredSet:
 
 def test_retention_compares_each_stage_with_the_raw_signal(measured: MeasuredSet) -> None:
     found = retention(measured, levels_in_use=2, seed=0)
-    assert list(found.scores) == [RAW, RESTORED, LATENTS, CODES, "codes, 2 levels", FIRST]
+    assert list(found.scores) == [RAW, RESTORED, LATENTS, CODES, "codes, 2 levels", FIRST, MEANING]
     assert (found.n_train, found.n_test, found.chance) == (48, 12, 0.5)
     assert found.scores[RAW].mean > 0.9, "the response is far above the noise"
     assert found.ratios[LATENTS].mean == pytest.approx(found.scores[LATENTS].mean / found.scores[RAW].mean)

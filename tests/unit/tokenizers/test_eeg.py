@@ -255,7 +255,7 @@ def test_the_fingerprint_tells_every_weight_and_setting(network: EEGNetwork, tok
     found = {tokenizer.fingerprint}
     found.add(EEGTokenizer(CONFIG, Preprocess(high_hz=40.0), network).fingerprint)
     found.add(EEGTokenizer(replace(CONFIG, scale_bins=16), Preprocess(), network).fingerprint)
-    for weight in (network.encoder.stem.fine.bias, network.decoder.from_waveform.weight, network.quantizer.vectors(2)):
+    for weight in (network.encoder.gate.bias, network.decoder.from_waveform.weight, network.quantizer.vectors(2)):
         original = weight.data.clone()
         try:
             weight.data.flatten()[0] += 0.01
@@ -305,7 +305,7 @@ def network_with(**change: Any) -> Callable[[Path], None]:
     return settings_changed(lambda stored: {**stored, "network": stored["network"] | change})
 
 
-BIAS = "encoder.stem.fine.bias"
+BIAS = "encoder.gate.bias"
 
 
 @pytest.mark.parametrize(
