@@ -7,7 +7,7 @@ from typing import Literal
 from neuroleon.common.errors import ConfigError
 
 FSQ_LEVELS = (4, 4, 4, 4, 4)  # one code of finite scalar quantization: 1024 values of five numbers
-SEMANTIC = 1  # the level that codes what the learned part of the encoder says; the others code the waveform
+RESPONSES, RHYTHMS = 1, 2  # the levels that code semantic numbers; the others code the waveform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +15,17 @@ class EEGTokenizerConfig:
     """One step is `step_samples` at `sfreq` (125 ms) and becomes `levels` ids, coarse to fine, whatever the montage.
 
     Attributes:
-        sources: mixtures of spherical harmonics whose power the transformer sees; ten hold 95 % of scalp EEG power.
+        sources: places on the head where power is seen; ten hold 95 % of scalp EEG power.
+        encoder_layers: of the transformer that adds to the semantic numbers what `losses.label`, `contrast` and the
+            like teach it; 0 leaves them as they are known in closed form, which measured better.
         context_steps: a step sees 2 s before it, and as much after it unless `causal`.
         causal: ids depend on the past only, so that they can be made while the recording runs.
         spectral_samples: lengths of the windows in which power is seen around each step; 1 s resolves 1 Hz.
         quantizer: `rvq` residual vectors; `vq` a single level, one codebook for each slice of the latent; `fsq` finite
             scalars, five for each slice.
-        levels: codes of a step, the second of them the semantic one; a prefix is a coarser code of the same step.
-        code_dim: numbers of one code.
+        levels: codes of a step, the second and third semantic; a prefix is a coarser code of the same step.
+        code_dim: numbers of a code of the waveform.
+        semantic_dim: numbers of a semantic code.
     """
 
     sfreq: float = 200.0
@@ -30,17 +33,17 @@ class EEGTokenizerConfig:
     sources: int = 16
     dim: int = 192
     heads: int = 4
-    encoder_layers: int = 2
+    encoder_layers: int = 0
     decoder_layers: int = 2
     context_steps: int = 16
     causal: bool = False
     spectral_samples: tuple[int, ...] = (200,)
     spectral_top_hz: float = 45.0
-    spectral_rank: int = 16
     quantizer: Literal["rvq", "vq", "fsq"] = "rvq"
     levels: int = 16
     codes: int = 1024
     code_dim: int = 128
+    semantic_dim: int = 32
     dropout: float = 0.2
     scale_bins: int = 32
     scale_min_uV: float = 0.1
@@ -49,10 +52,10 @@ class EEGTokenizerConfig:
     def __post_init__(self) -> None:
         if self.dim % self.heads:
             raise ConfigError(f"eeg tokenizer: dim {self.dim} is not a multiple of heads {self.heads}")
-        if self.levels < 2 or min(self.codes, self.sources, self.code_dim) < 1:
+        if self.levels < 3 or min(self.codes, self.sources, self.code_dim, self.semantic_dim) < 1:
             raise ConfigError(
-                "eeg tokenizer: levels must be at least 2, of the waveform and of what it means; codes, code_dim and "
-                "sources at least 1"
+                "eeg tokenizer: levels must be at least 3, one of the waveform and two semantic; codes, code_dim, "
+                "semantic_dim and sources at least 1"
             )
         if any(window % (8 * self.step_samples) for window in self.spectral_samples):
             raise ConfigError(
@@ -71,20 +74,23 @@ class EEGTokenizerConfig:
     @property
     def waveform_dim(self) -> int:
         """Numbers of a step that the levels of the waveform code: all the same ones (`rvq`), or each its own."""
-        return self.code_dim if self.quantizer == "rvq" else (self.levels - 1) * self.code_dim
+        return self.code_dim if self.quantizer == "rvq" else (self.levels - 2) * self.code_dim
 
     @property
     def latent_dim(self) -> int:
-        """Numbers that describe a step before and after quantization: of the waveform, then of its meaning."""
-        return self.waveform_dim + self.code_dim
+        """Numbers that describe a step before and after quantization: waveform, responses, rhythms."""
+        return self.waveform_dim + 2 * self.semantic_dim
 
     @property
     def coded(self) -> tuple[slice, ...]:
         """For each level the part of the latent that it codes."""
-        of_waveform = range(0, self.waveform_dim, self.code_dim)
-        starts = list(of_waveform) * (self.levels - 1 if self.quantizer == "rvq" else 1)
-        starts.insert(SEMANTIC, self.waveform_dim)
-        return tuple(slice(start, start + self.code_dim) for start in starts)
+        own = range(0, self.waveform_dim, self.code_dim)
+        of_waveform = [slice(start, start + self.code_dim) for start in own]
+        places = of_waveform * (self.levels - 2 if self.quantizer == "rvq" else 1)
+        for level in (RESPONSES, RHYTHMS):
+            start = self.waveform_dim + (level - RESPONSES) * self.semantic_dim
+            places.insert(level, slice(start, start + self.semantic_dim))
+        return tuple(places)
 
     @property
     def size(self) -> int:

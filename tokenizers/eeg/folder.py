@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from neuroleon.common.checkpoint import load_tensors
 from neuroleon.common.errors import CheckpointError, ConfigError
 from neuroleon.common.files import read_json, verify_folder
@@ -36,11 +34,11 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     except (KeyError, TypeError, ValueError, ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
     tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
-    codebook = tensors.pop("codebook", torch.zeros(0))
-    learned = {name for name in network.state_dict() if not name.startswith("quantizer.")}
-    wrong = [name for name in learned & set(tensors) if network.state_dict()[name].shape != tensors[name].shape]
-    if set(tensors) != learned or wrong or codebook.shape != network.quantizer.codebook.shape:
+    shapes = {name: x.shape for name, x in network.state_dict().items() if not name.startswith("quantizer.")}
+    codebooks = {f"codebook.{level}": network.quantizer.vectors(level).shape for level in range(config.levels)}
+    if {name: x.shape for name, x in tensors.items()} != shapes | codebooks:
         raise CheckpointError(f"{folder}: model.safetensors does not fit config.json; copy the folder again")
-    network.load_state_dict(tensors, strict=False)
-    network.quantizer.set_codebook(codebook)
+    network.load_state_dict({name: tensors[name] for name in shapes}, strict=False)
+    for level in range(config.levels):
+        network.quantizer.set_vectors(level, tensors[f"codebook.{level}"])
     return config, preprocess, network, levels, calibration

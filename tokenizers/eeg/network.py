@@ -12,19 +12,15 @@ from typing import Self
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils import parametrize
 from x_transformers import Encoder
 
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.quantizer import EEGQuantizer
-from neuroleon.tokenizers.eeg.spatial import HARMONICS, SpatialDecoder, SpatialEncoder, evenly, harmonics
+from neuroleon.tokenizers.eeg.spatial import HARMONICS, SpatialDecoder, SpatialEncoder
 
-FRAME_BLOCKS = 8  # a window of power is cut into as many blocks, and seen anew after each
 LATENT_DROPOUT = 0.5  # of what the transformer hears of a step: a thousand trials are soon known by heart
-POWER_DROPOUT = 0.5  # of the windows in training: responses are else not learned, as power is soon known by heart
-STANDARD_RATE = 0.02  # of a batch in the running mean and spread
-POWER_FLOOR = 1e-2  # in squared units of the scale
 MEANING_SHARE = 0.5  # of the error that the start is made for (docs/experiments.md)
 
 
@@ -33,56 +29,14 @@ def existing_steps(valid: Tensor, step_samples: int) -> Tensor:
     return valid.unflatten(1, (-1, step_samples)).any(dim=-1)
 
 
+def whole_steps(valid: Tensor, step_samples: int) -> Tensor:
+    """valid (B, T) -> (B, N) bool: steps whose samples are all valid."""
+    return valid.unflatten(1, (-1, step_samples)).all(dim=-1)
+
+
 def patches(field: Tensor, step_samples: int) -> Tensor:
     """(B, K, T) -> (B, N, K * step_samples)."""
     return rearrange(field, "b k (n t) -> b n (k t)", t=step_samples)
-
-
-class SpectralFeatures(nn.Module):
-    """Log-power of each source in a Hann window around each step (up to its end, when causal): (B, M, T) -> (B, N, D).
-
-    Steady-state responses are power at a known frequency, which no step resolves. Through a low rank and much dropout,
-    because power spectra are also what trials are easily memorised by. Where a part of the window is not valid, power
-    is that of the rest.
-    """
-
-    hann: Tensor
-
-    def __init__(self, config: EEGTokenizerConfig, window: int) -> None:
-        super().__init__()
-        self.register_buffer("hann", torch.hann_window(window), persistent=False)
-        self.block, self.step = window // FRAME_BLOCKS, config.step_samples
-        self.n_bins = int(config.spectral_top_hz * window / config.sfreq)
-        # the block that a step lies in is complete at the step's end only where blocks are steps
-        waits = self.block > self.step
-        self.blocks_before = (FRAME_BLOCKS if waits else FRAME_BLOCKS - 1) if config.causal else FRAME_BLOCKS // 2
-        n_features = config.sources * self.n_bins
-        self.project = nn.Sequential(
-            nn.LayerNorm(n_features),
-            nn.Dropout(0.5),
-            nn.Linear(n_features, config.spectral_rank),
-            nn.Linear(config.spectral_rank, config.dim),
-        )
-
-    def _frames(self, signal: Tensor) -> Tensor:
-        """(B, K, T), T a multiple of the block -> (B, K, T / block, window)."""
-        before, n_blocks = self.blocks_before * self.block, signal.shape[-1] // self.block
-        after = max(0, (FRAME_BLOCKS - 1) * self.block - before)
-        blocks = rearrange(functional.pad(signal, (before, after)), "b k (n t) -> b k n t", t=self.block)
-        # whole blocks beside one another, not `unfold`: its backward is 20 times slower on a CPU
-        return torch.cat([blocks[:, :, k : k + n_blocks] for k in range(FRAME_BLOCKS)], dim=-1)
-
-    def forward(self, sources: Tensor, valid: Tensor) -> Tensor:
-        n_times = sources.shape[-1]
-        rest = -n_times % self.block
-        frames = self._frames(functional.pad(sources, (0, rest)))
-        seen = self._frames(functional.pad(valid, (0, rest))[:, None].to(sources.dtype)) @ self.hann.square()
-        spectrum = torch.fft.rfft(frames * self.hann, dim=-1)[..., 1 : self.n_bins + 1]
-        power = (spectrum.real.square() + spectrum.imag.square()) / seen.clamp_min(1.0)[..., None]
-        features = self.project(rearrange((power + POWER_FLOOR).log(), "b m n f -> b n (m f)"))
-        if self.training:
-            features = features * (torch.rand(len(features), 1, 1, device=features.device) >= POWER_DROPOUT)
-        return features.repeat_interleave(self.block // self.step, dim=1)[:, : n_times // self.step]
 
 
 class StepPosition(nn.Module):
@@ -136,64 +90,50 @@ class TemporalTransformer(nn.Module):
         return self.layers(hidden, attn_mask=((near & exists[:, None]) | (ahead == 0))[:, None])
 
 
-class Standard(nn.Module):
-    """Numbers less their mean, over their spread, both of the steps seen of late in training.
+class Context(nn.Module):
+    """What a transformer adds to the semantic numbers of a step, from the numbers around it; at first nothing.
 
-    What all steps share would else drown what tells them apart: vectors that were only scaled to one length had 7 of
-    1,024 codes after 250 steps. Means of the batch would not do, for a batch holds windows of few sets.
+    What a number means depends on where in a response its step stands, so numbers are gated by the place.
     """
 
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, dim: int) -> None:
+    def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("variance", torch.ones(dim))
+        self.drop = nn.Dropout(LATENT_DROPOUT)
+        self.heard = nn.Linear(config.latent_dim, config.dim)
+        self.position = StepPosition(config.dim)
+        self.gate = nn.Linear(config.dim, config.dim)
+        self.temporal = TemporalTransformer(config, config.encoder_layers, causal=config.causal)
+        self.to_semantic = nn.Linear(config.dim, 2 * config.semantic_dim)
+        nn.init.zeros_(self.to_semantic.weight)
+        nn.init.zeros_(self.to_semantic.bias)
 
-    def forward(self, x: Tensor, exists: Tensor) -> Tensor:
-        """x (B, N, D), exists (B, N) bool -> (B, N, D)."""
-        if self.training:
-            with torch.no_grad():
-                seen = x[exists].float()
-                self.mean.lerp_(seen.mean(0), STANDARD_RATE)
-                self.variance.lerp_((seen - self.mean).square().mean(0), STANDARD_RATE)
-        return (x - self.mean) * (self.variance + 1e-5).rsqrt()
+    def forward(self, numbers: Tensor, exists: Tensor) -> Tensor:
+        """numbers (B, N, latent_dim), exists (B, N) bool -> (B, N, 2 S)."""
+        position = self.position(numbers.shape[1])
+        hidden = self.heard(self.drop(numbers)) * (1 + self.gate(position)) + position
+        return self.to_semantic(self.temporal(hidden, exists))
 
 
 class EEGEncoder(nn.Module):
-    """EEG in units of its scale -> latents of each step: its waveform, linear and not learned by gradients, beside what
-    the transformer says of the step and what surrounds it."""
+    """EEG in units of its scale -> latents of each step: numbers of its waveform and of what tells labels, both linear
+    and fitted in closed form, and what a transformer adds to the latter, where there is one."""
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
         self.step_samples = config.step_samples
         self.spatial = SpatialEncoder()
-        self.mix = nn.Linear(HARMONICS, config.sources, bias=False)
-        self.mix.weight.data.copy_(harmonics(evenly(config.sources)))  # the field at as many places
         self.to_waveform = nn.Linear(HARMONICS * config.step_samples, config.waveform_dim, bias=False)
-        self.drop = nn.Dropout(LATENT_DROPOUT)
-        self.heard = nn.Linear(config.waveform_dim + 1, config.dim)  # and how much of the step there is
-        self.spectral = nn.ModuleList(SpectralFeatures(config, window) for window in config.spectral_samples)
-        self.position = StepPosition(config.dim)
-        # what a number means depends on where in a response its step stands: a template is a product with the place
-        self.gate = nn.Linear(config.dim, config.dim)
-        self.temporal = TemporalTransformer(config, config.encoder_layers, causal=config.causal)
-        self.to_semantic = nn.Linear(config.dim, config.code_dim)
-        self.standard = Standard(config.code_dim)
+        self.evidence = Evidence(config)
+        self.context = Context(config) if config.encoder_layers else None
 
     def forward(self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
         field = self.spatial(eeg * valid[:, None], electrodes, present)
         waveform = self.to_waveform(patches(field, self.step_samples))
-        there = valid.unflatten(1, (-1, self.step_samples)).to(eeg).mean(dim=-1, keepdim=True)
-        hidden, sources = self.heard(torch.cat([self.drop(waveform), there], dim=-1)), self.mix.weight @ field
-        for spectral in self.spectral:
-            hidden = hidden + spectral(sources, valid)
-        position = self.position(hidden.shape[1])
-        hidden = hidden * (1 + self.gate(position)) + position
-        exists = existing_steps(valid, self.step_samples)
-        semantic = self.standard(self.to_semantic(self.temporal(hidden, exists)), exists)
+        semantic = self.evidence(waveform, field, valid)
+        if self.context is not None:
+            numbers = torch.cat([waveform, semantic], dim=-1)
+            semantic = semantic + self.context(numbers, existing_steps(valid, self.step_samples))
         return torch.cat([waveform, semantic], dim=-1)
 
 
@@ -239,9 +179,9 @@ class EEGNetwork(nn.Module):
 
     @torch.no_grad()
     def start_from(self, fields: Tensor, readout: Tensor) -> None:
-        """Start as principal components and k-means: fields (n, K * step_samples) of steps of real EEG, n >= 1.
+        """The linear maps of the waveform, from fields (n, K * step_samples) of steps of real EEG, n >= 1.
 
-        The components are those of an error that counts twice: half of it is the waveform's, every component divided
+        They are the components of an error that counts twice: half of it is the waveform's, every component divided
         by the fourth root of its variance (half way from the least error, where slow waves take all bits, to equal
         parts for all), and half that of `readout` (r, K * step_samples), what must survive first (r may be 0). They
         stay as they are: gradients of all the losses together soon turn them away from what few bits can carry. The
@@ -271,7 +211,6 @@ class EEGNetwork(nn.Module):
         for name in ("weight", "bias"):
             nn.init.zeros_(getattr(self.decoder.to_field, name))
             parametrize.register_parametrization(self.decoder.to_field, name, Outside(readout.float()))
-        self.quantizer.start_from(coder(fields.float()))
 
     def as_trained(self) -> Self:
         """A copy that is plain weights: what training holds them to (`Outside`) is in them."""

@@ -1,8 +1,9 @@
 """Latents to codes and back: residual vectors, single-level vectors or finite scalars behind one interface.
 
 A step has `levels` codes, and any prefix of them is a coarser code of the same step: training drops the levels behind a
-random one, window by window (`keep`). The second level codes the semantic part of the latent, from a codebook beside
-those of the waveform: in one residual sequence each costs the other (split quantization: Defossez et al. 2024).
+random one, window by window (`keep`). The second and third level code the semantic numbers of responses and of rhythms,
+from codebooks of their own: in one residual sequence with the waveform each costs the others (split quantization:
+Defossez et al. 2024).
 # B batch, N steps, L levels, D latent
 """
 
@@ -18,7 +19,7 @@ from torch.nn import functional
 from vector_quantize_pytorch import FSQ, VectorQuantize
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
-from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, SEMANTIC, EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, RESPONSES, RHYTHMS, EEGTokenizerConfig
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
@@ -30,11 +31,15 @@ K_MEANS_ROUNDS = 10
 DEAD_SHARE = 0.25  # of its fair share of vectors; a code with less is moved onto a vector of the batch
 
 
+SEMANTIC = (RESPONSES, RHYTHMS)
+
+
 @dataclass(frozen=True)
 class Quantized:
     """What a training step gets: gradients pass through the semantic numbers to the encoder, and nowhere else.
 
-    `latents` (n, D) are of the levels kept, `semantic` (n, code_dim) of the semantic level; `codes` (n, L) of all.
+    `latents` (n, D) are of the levels kept, `semantic` (n, 2 * semantic_dim) of the semantic levels; `codes` (n, L) of
+    all.
     """
 
     latents: Tensor
@@ -44,23 +49,22 @@ class Quantized:
 
 
 class EEGQuantizer(nn.Module):
-    """The quantizer that `config.quantizer` names.
+    """The quantizer that `config.quantizer` names, of the waveform; the semantic levels are always nearest vectors.
 
-    EMA codebooks, k-means start, revival of dead codes and the rotation trick are vector-quantize-pytorch's. A code is
-    dead well below its fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about
-    as many codes as a batch has steps were drawn anew all the time (docs/experiments.md).
+    EMA codebooks, revival of dead codes and the rotation trick are vector-quantize-pytorch's. A code is dead well below
+    its fair share of the vectors: with the usual threshold of two vectors a batch, codebooks with about as many codes
+    as a batch has steps were drawn anew all the time (docs/experiments.md).
     """
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
-        self.kind, self.levels, self.coded = config.quantizer, config.levels, config.coded
-        self.dim = config.latent_dim
-        if self.kind == "fsq":
-            self.layers = nn.ModuleList([FSQ(list(FSQ_LEVELS), force_quantization_f32=False)])
-            return
+        self.levels, self.coded, self.dim = config.levels, config.coded, config.latent_dim
+        self.finite = tuple(config.quantizer == "fsq" and level not in SEMANTIC for level in range(config.levels))
         self.layers = nn.ModuleList(
-            VectorQuantize(
-                dim=config.code_dim,
+            FSQ(list(FSQ_LEVELS), force_quantization_f32=False)
+            if finite
+            else VectorQuantize(
+                dim=place.stop - place.start,
                 codebook_size=config.codes,
                 decay=0.99,
                 kmeans_init=True,
@@ -68,11 +72,11 @@ class EEGQuantizer(nn.Module):
                 threshold_ema_dead_code=1,  # on; how many vectors is set for each batch
                 commitment_weight=0.25,
             )
-            for _ in range(config.levels)
+            for finite, place in zip(self.finite, self.coded, strict=True)
         )
 
     def _placed(self, vector: Tensor, level: int) -> Tensor:
-        """A level's vectors (..., code_dim) at their place in latents (..., D), zeros elsewhere."""
+        """A level's vectors (..., d) at their place in latents (..., D), zeros elsewhere."""
         place = self.coded[level]
         return functional.pad(vector, (place.start, self.dim - place.stop))
 
@@ -80,49 +84,47 @@ class EEGQuantizer(nn.Module):
         """latents (n, D) of steps that exist, keep (n,): how many of a step's levels are not dropped, at least 1."""
         with torch.autocast(latents.device.type, enabled=False):
             rest, total, codes = latents.float(), torch.zeros_like(latents, dtype=torch.float32), []
-            semantic, commitment = rest[:, self.coded[SEMANTIC]], rest.new_zeros(())
+            semantic, commitments = [], []
             for level in range(self.levels):
                 given = rest[:, self.coded[level]]
-                vector, code, loss = self._level(given, level)
-                codes.append(code)
-                if level == SEMANTIC:
-                    # finite scalars pass gradients by themselves
-                    semantic = vector if self.kind == "fsq" else rotate_to(given, vector)
-                    vector, commitment = semantic, loss
-                else:
-                    vector = vector.detach()
+                vector, code, commitment = self._level(given, level)
+                rest = rest - self._placed(vector, level)
+                if level in SEMANTIC:
+                    vector = rotate_to(given, vector)
+                    semantic.append(vector)
+                    commitments.append(commitment)
                 total = total + self._placed(vector * (level < keep)[:, None], level)
-                rest = rest - self._placed(vector.detach(), level)
-        return Quantized(total, semantic, torch.stack(codes, dim=-1), commitment)
+                codes.append(code)
+        return Quantized(
+            total, torch.cat(semantic, dim=-1), torch.stack(codes, dim=-1), torch.stack(commitments).mean()
+        )
 
     def _level(self, given: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """given (n, code_dim) -> vectors (n, code_dim), codes (n,) and commitment loss of one level."""
-        if self.kind == "fsq":
-            vector, code = (x[0] for x in self.layers[0](given[None]))
-            return vector, code.long(), given.new_zeros(())
+        """given (n, d) -> vectors (n, d), codes (n,) and commitment loss of one level."""
         layer: Any = self.layers[level]
+        if self.finite[level]:
+            vector, code = (x[0] for x in layer(given[None]))
+            return vector.detach(), code.long(), given.new_zeros(())
         dead = DEAD_SHARE * len(given) / layer.codebook_size  # in vectors of this batch
         layer._codebook.threshold_ema_dead_code = layer._codebook.reset_cluster_size = dead
         vector, code, loss = layer(given[None])
         return vector[0].detach(), code[0], loss.squeeze()
 
     @torch.no_grad()
-    def start_from(self, waveform: Tensor) -> None:
-        """Codebooks of the waveform as k-means of its latents (n, waveform_dim), n >= 1: each level of what the levels
-        before it left. The semantic codebook starts at the first batch of training.
+    def start_from(self, latents: Tensor) -> None:
+        """Codebooks as k-means of latents (n, D), n >= 1: each level of what the levels before it left.
 
         scikit-learn's k-means, which takes a tenth of the time that vector-quantize-pytorch's own start does.
         """
-        if self.kind == "fsq":
-            return
-        rest = functional.pad(waveform.float(), (0, self.dim - waveform.shape[1]))
+        rest = latents.float()
         for level in range(self.levels):
-            if level == SEMANTIC:
+            given = rest[:, self.coded[level]]
+            if self.finite[level]:
                 continue
             layer: Any = self.layers[level]
-            part, book = rest[:, self.coded[level]], layer._codebook
-            found = _k_means(part.numpy(), layer.codebook_size, seed=level)
-            centres, codes = torch.from_numpy(found.cluster_centers_), found.labels_[: len(part)]
+            book = layer._codebook
+            found = _k_means(given.numpy(), layer.codebook_size, seed=level)
+            centres, codes = torch.from_numpy(found.cluster_centers_), found.labels_[: len(given)]
             sizes = torch.from_numpy(np.bincount(codes, minlength=len(centres))).float()
             book.embed.data.copy_(centres[None])
             book.cluster_size.data.copy_(sizes[None])
@@ -135,9 +137,9 @@ class EEGQuantizer(nn.Module):
         in the precision given."""
         codes, rest = [], latents
         for level in range(levels or self.levels):
-            part = rest[..., self.coded[level]]
-            if self.kind == "fsq":
-                code = self.layers[0](part)[1].long()
+            part, layer = rest[..., self.coded[level]], self.layers[level]
+            if self.finite[level]:
+                code = layer(part)[1].long()
             else:
                 book = self.vectors(level).to(latents.dtype)
                 distances = torch.addmm(book.square().sum(-1), part.flatten(0, 1), book.T, alpha=-2)
@@ -153,28 +155,22 @@ class EEGQuantizer(nn.Module):
         return torch.stack([self._placed(self.vectors(k)[codes[..., k]], k) for k in levels]).sum(0)
 
     def vectors(self, level: int) -> Tensor:
-        """(codes, code_dim): the vector of every code of a level."""
-        layer: Any = self.layers[0 if self.kind == "fsq" else level]
-        vectors: Tensor = layer.implicit_codebook if self.kind == "fsq" else layer.codebook
+        """(codes, d): the vector of every code of a level."""
+        layer: Any = self.layers[level]
+        vectors: Tensor = layer.implicit_codebook if self.finite[level] else layer.codebook
         return vectors
 
-    def set_codebook(self, codebook: Tensor) -> None:
-        """The inverse of `codebook`."""
-        if self.kind != "fsq":
-            layers: list[Any] = list(self.layers)
-            for layer, vectors in zip(layers, codebook.chunk(self.levels), strict=True):
-                layer._codebook.embed.data.copy_(vectors[None])
-                layer._codebook.initted.data.fill_(True)
+    def set_vectors(self, level: int, vectors: Tensor) -> None:
+        """The inverse of `vectors`; finite scalars are what they are."""
+        layer: Any = self.layers[level]
+        if not self.finite[level]:
+            layer._codebook.embed.data.copy_(vectors[None])
+            layer._codebook.initted.data.fill_(True)
 
     @property
     def summands(self) -> Tensor:
         """(L * codes, D): what every local id adds to the latent of its step."""
         return torch.cat([self._placed(self.vectors(level), level) for level in range(self.levels)])
-
-    @property
-    def codebook(self) -> Tensor:
-        """(L * codes, code_dim): the vector of every local id, in the order of the ids."""
-        return torch.cat([self.vectors(level) for level in range(self.levels)])
 
 
 def _k_means(values: np.ndarray, n_codes: int, seed: int) -> "KMeans":

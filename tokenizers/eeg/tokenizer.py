@@ -130,7 +130,8 @@ class EEGTokenizer:
         """What is stored: the weights in half precision, without what only training needs."""
         parts = {"encoder": self.network.encoder, "decoder": self.network.decoder}
         tensors = {f"{part}.{name}": x for part, module in parts.items() for name, x in module.state_dict().items()}
-        return {name: x.half().cpu() for name, x in (tensors | {"codebook": self.network.quantizer.codebook}).items()}
+        codebooks = {f"codebook.{k}": self.network.quantizer.vectors(k) for k in range(self.config.levels)}
+        return {name: x.half().cpu() for name, x in (tensors | codebooks).items()}
 
     def encode(
         self,

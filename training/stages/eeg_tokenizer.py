@@ -6,7 +6,7 @@ make the semantic codes tell what was seen, and are dropped on export (`tokenize
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,21 @@ from neuroleon.common.files import sha256_file, sha256_json
 from neuroleon.common.seed import generator
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.evidence import PLACES
 from neuroleon.tokenizers.eeg.heads import Contrast, ReadOuts, SetAdversary, pooled
 from neuroleon.tokenizers.eeg.losses import reconstruction_losses
-from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches
+from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches, whole_steps
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import RunConfig
 from neuroleon.training.model_card import shared_preprocess
 from neuroleon.training.stage import Examples
+from neuroleon.training.stages.eeg_evidence import SetTrials, fit_evidence
 from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
-from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, spoil, unspoiled
+from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, Trial, spoil, unspoiled
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split
 START_STEPS_PER_CODE = 64  # that principal components and k-means are made of
-EVOKED_WINDOWS = 800  # of each aligned set, at most, that evoked responses are estimated from
+LABELLED_WINDOWS = 1000  # of each aligned set, at most, that what tells its labels is estimated from
 # Of the windows keep every level in training; the others a random number, few as often as many: rates are ratios
 ALL_LEVELS_SHARE = 0.3
 READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
@@ -83,9 +85,10 @@ class EEGTokenizerTraining(nn.Module):
     def __init__(self, config: EEGTokenizerConfig, n_labels: dict[str, int], n_sets: int, embedding_dim: int) -> None:
         super().__init__()
         self.network = EEGNetwork(config)
-        self.heads = ReadOuts(config.code_dim, n_labels, config.step_samples)
-        self.contrast = Contrast(config.code_dim, embedding_dim) if embedding_dim else None
-        self.adversary = SetAdversary(config.code_dim, n_sets)
+        n_semantic = 2 * config.semantic_dim
+        self.heads = ReadOuts(n_semantic, n_labels, config.step_samples)
+        self.contrast = Contrast(n_semantic, embedding_dim) if embedding_dim else None
+        self.adversary = SetAdversary(n_semantic, n_sets)
 
 
 class EEGTokenizerStage:
@@ -114,38 +117,45 @@ class EEGTokenizerStage:
             self.config.network, n_labels, len(self.mixture.names), self.mixture.embedding_dim
         )
         # made anew from the shards at every start, so no checkpoint needs it
-        module.network.start_from(self._fields(module.network), self._readout(module.network))
+        network, batches = module.network, list(self._first_batches())
+        sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
+        network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
+        if sets:
+            found = fit_evidence(
+                {name: _set_trials(network, trials) for name, trials in sets.items()}, self.config.network.semantic_dim
+            )
+            network.encoder.evidence.set(*found)
+        network.quantizer.start_from(torch.cat([_latents(network, batch) for batch in batches]))
         return module
 
-    def _readout(self, network: EEGNetwork) -> Tensor:
+    def _readout(self, network: EEGNetwork, sets: dict[str, list[tuple[Trial, dict[str, Tensor]]]]) -> Tensor:
         """What the labels of the aligned sets say must survive: rows of all sets' `evoked_readout`."""
         rows = [torch.zeros(0, network.encoder.to_waveform.in_features)]
-        for name in tqdm(self.config.data.aligned, desc="evoked responses", unit="set", dynamic_ncols=True):
-            rows.append(evoked_readout(list(self._labelled(name, network)), self._seed))
+        for trials in tqdm(sets.values(), desc="evoked responses", unit="set", dynamic_ncols=True):
+            labelled = [
+                Labelled(label=str(trial.label), subject=trial.subject, steps=_fields(network, batch))
+                for trial, batch in trials
+            ]
+            rows.append(evoked_readout(labelled, self._seed))
         return torch.cat(rows)
 
-    def _labelled(self, name: str, network: EEGNetwork) -> Iterator[Labelled]:
-        """Labelled windows of a set's training split, spread over it."""
+    def _labelled(self, name: str) -> Iterator[tuple[Trial, dict[str, Tensor]]]:
+        """Labelled windows of a set's training split, spread over it, in whole steps, each as a batch of its own."""
         windows, size = self.mixture.train[name], self.config.network.step_samples
-        for i in np.unique(np.linspace(0, len(windows) - 1, EVOKED_WINDOWS).round().astype(int)):
+        for i in np.unique(np.linspace(0, len(windows) - 1, LABELLED_WINDOWS).round().astype(int)):
             trial = windows[int(i)]
-            if trial.label is None or trial.eeg.shape[1] < size:
-                continue
-            batch = self.mixture.collate([(name, trial)])
-            field = network.encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
-            whole = patches(field[..., : field.shape[-1] // size * size], size)[0]
-            yield Labelled(label=trial.label, subject=trial.subject, steps=whole)
+            n_times = trial.eeg.shape[1] // size * size
+            if trial.label is not None and n_times:
+                trial = replace(trial, eeg=trial.eeg[:, :n_times], stimulus=None)
+                yield trial, self.mixture.collate([(name, trial)])
 
-    def _fields(self, network: EEGNetwork) -> Tensor:
-        """Steps of batches of the mixture, as `EEGNetwork.start_from` takes them."""
-        rng = generator("eeg-tokenizer", "start", self._seed)
-        found: list[Tensor] = []
-        while sum(map(len, found)) < START_STEPS_PER_CODE * self.config.network.codes:
+    def _first_batches(self) -> Iterator[dict[str, Tensor]]:
+        """Batches of the mixture that the maps and codebooks start from."""
+        rng, n_steps = generator("eeg-tokenizer", "start", self._seed), 0
+        while n_steps < START_STEPS_PER_CODE * self.config.network.codes:
             batch = self.mixture.draw(rng)
-            field = network.encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
-            whole = batch["valid"].unflatten(1, (-1, self.config.network.step_samples)).all(dim=-1)
-            found.append(patches(field, self.config.network.step_samples)[whole])
-        return torch.cat(found)
+            n_steps += int(whole_steps(batch["valid"], self.config.network.step_samples).sum())
+            yield batch
 
     def batch(self, index: int) -> dict[str, Tensor]:
         rng = generator("eeg-tokenizer", self._seed, index)
@@ -279,6 +289,35 @@ class EEGTokenizerStage:
 def _checked(module: nn.Module) -> EEGTokenizerTraining:
     assert isinstance(module, EEGTokenizerTraining), f"expected the module of build(), found {type(module).__name__}"
     return module
+
+
+@torch.no_grad()
+def _fields(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
+    """Coefficients (n, K * step_samples) of the whole steps of a batch."""
+    field = network.encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
+    size = network.encoder.step_samples
+    return patches(field, size)[whole_steps(batch["valid"], size)]
+
+
+@torch.no_grad()
+def _latents(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
+    """Latents (n, D) of the whole steps of a batch."""
+    latents: Tensor = network.encoder.eval()(batch["eeg"], batch["electrodes"], batch["known"], batch["valid"])
+    return latents[whole_steps(batch["valid"], network.encoder.step_samples)]
+
+
+@torch.no_grad()
+def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]]]) -> SetTrials:
+    """What `fit_evidence` reads of a set."""
+    encoder, heard = network.encoder, network.encoder.evidence.templates.shape[1]
+    responses = np.zeros((len(trials), PLACES, heard), np.float32)
+    rhythms = []
+    for row, (_, batch) in enumerate(trials):
+        field = encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
+        numbers = encoder.to_waveform(patches(field, encoder.step_samples))[0, :PLACES, :heard]
+        responses[row, : len(numbers)] = numbers.numpy()
+        rhythms.append(encoder.evidence.spectra(field, batch["valid"])[0].mean(dim=0).numpy())
+    return SetTrials(responses=responses, rhythms=np.stack(rhythms), labels=np.array([str(t.label) for t, _ in trials]))
 
 
 def _in_steps(latents: Tensor, exists: Tensor) -> Tensor:
