@@ -38,7 +38,7 @@ came with, over all sets it learned from. EEG itself and EEG with random phases 
 RETENTION_TEXT = """\
 Accuracy, a mean over labels, of a probe that learns from the training split and answers for this one. *raw* and
 *restored* (from the ids of all levels) are read by the probe named; *latents* (before quantization), *codes* (the
-vectors of the ids), *level 1* (those of the first id of each step) and *semantic level* (those of the second) by
+vectors of the ids), *level 1* (those of the first id of each step) and *semantic levels* (those of the two after it) by
 logistic regression."""
 
 RATIO_TEXT = f"""\

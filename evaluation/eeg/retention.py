@@ -22,7 +22,7 @@ from neuroleon.evaluation.stats import Estimate
 from neuroleon.evaluation.trials import Trial
 from neuroleon.tokenizers.eeg.config import SEMANTIC
 
-RAW, RESTORED, LATENTS, CODES, FIRST, MEANING = "raw", "restored", "latents", "codes", "level 1", "semantic level"
+RAW, RESTORED, LATENTS, CODES, FIRST, MEANING = "raw", "restored", "latents", "codes", "level 1", "semantic levels"
 BOOTSTRAPS = 2000
 STEADY = ("Riemann, flicker", "Riemann, rhythms")  # probes of what goes on through a window, not of when in it
 IDENTIFIED = 200  # windows of each split of a set, at most
@@ -102,9 +102,9 @@ def retention(measured: MeasuredSet, levels_in_use: int, seed: int) -> Retention
 
 
 def _semantic(measured: MeasuredSet, split: str) -> list[np.ndarray]:
-    """Vectors (n_steps, code_dim) of the semantic level of each window."""
+    """Vectors (n_steps, 2 * semantic_dim) of the semantic levels of each window."""
     first = measured.tokenizer.config.waveform_dim
-    return [codes[:, first:] for codes in measured.codes(split, SEMANTIC + 1)]
+    return [codes[:, first:] for codes in measured.codes(split, max(SEMANTIC) + 1)]
 
 
 def _compared(recipe: str, results: dict[str, ProbeResult], labels: Labels, seed: int) -> Retention:

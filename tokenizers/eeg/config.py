@@ -8,6 +8,7 @@ from neuroleon.common.errors import ConfigError
 
 FSQ_LEVELS = (4, 4, 4, 4, 4)  # one code of finite scalar quantization: 1024 values of five numbers
 RESPONSES, RHYTHMS = 1, 2  # the levels that code semantic numbers; the others code the waveform
+SEMANTIC = (RESPONSES, RHYTHMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class EEGTokenizerConfig:
         own = range(0, self.waveform_dim, self.code_dim)
         of_waveform = [slice(start, start + self.code_dim) for start in own]
         places = of_waveform * (self.levels - 2 if self.quantizer == "rvq" else 1)
-        for level in (RESPONSES, RHYTHMS):
+        for level in SEMANTIC:
             start = self.waveform_dim + (level - RESPONSES) * self.semantic_dim
             places.insert(level, slice(start, start + self.semantic_dim))
         return tuple(places)

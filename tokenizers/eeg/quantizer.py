@@ -19,7 +19,7 @@ from torch.nn import functional
 from vector_quantize_pytorch import FSQ, VectorQuantize
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
-from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, RESPONSES, RHYTHMS, EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.config import FSQ_LEVELS, SEMANTIC, EEGTokenizerConfig
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
@@ -29,9 +29,6 @@ logger.disable("vector_quantize_pytorch")
 
 K_MEANS_ROUNDS = 10
 DEAD_SHARE = 0.25  # of its fair share of vectors; a code with less is moved onto a vector of the batch
-
-
-SEMANTIC = (RESPONSES, RHYTHMS)
 
 
 @dataclass(frozen=True)
