@@ -201,8 +201,9 @@ class EEGTokenizerStage:
             return predicted.new_tensor(math.nan)
         both = torch.stack([predicted - given.target, given.target]).float() * given.valid[:, None]
         fields = module.network.encoder.spatial(both, given.electrodes.expand(2, -1, -1, -1), batch["known"])
-        steps = fields.unflatten(-1, (-1, self.config.network.step_samples))  # (2, B, K, N, step)
-        error, size = (steps.movedim(3, 2).flatten(3) @ module.readout.mT).square().mean(dim=(1, 2, 3))
+        error, size = (
+            (patches(field, self.config.network.step_samples) @ module.readout.mT).square().mean() for field in fields
+        )
         return error / size.clamp_min(1e-12)
 
     def _meaning(
