@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From raw recordings to an evaluation report, by the documented commands only. This is how models/default was made.
+# From raw recordings to an evaluation report, by the documented commands only. models/default was made by it on
+# 2026-11-23; training of the EEG tokenizer has changed since (docs/eeg-tokenizer.md), so it makes another one today.
 #
 #   examples/from_raw_to_report.sh [--short | --restricted] [DATA] [OUT]
 #

@@ -22,7 +22,7 @@ from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import LoopConfig
 from neuroleon.training.stages.eeg_tokenizer import EEGLossConfig, EEGTokenizerStage, EEGTokenizerStageConfig
-from neuroleon.training.stages.eeg_windows import EEGDataConfig
+from neuroleon.training.stages.eeg_windows import EEGDataConfig, unspoiled
 
 CVEP = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cvep20" / "cvep20.npz"
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -101,8 +101,12 @@ def started(made: EEGTokenizerStage) -> nn.Module:
 
 
 def losses(made: EEGTokenizerStage, batch: dict[str, Tensor]) -> dict[str, float]:
+    return losses_of(made, started(made).eval(), batch)
+
+
+def losses_of(made: EEGTokenizerStage, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
     with torch.no_grad():
-        return {name: float(value) for name, value in made.loss(started(made).eval(), batch).items()}
+        return {name: float(value) for name, value in made.loss(module, batch).items()}
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_index(folder: Path) -> None:
@@ -222,6 +226,25 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(folder: Path, other_folder: P
     parts = {name: value for name, value in found.items() if name not in {"loss", "accuracy"}}
     assert set(parts) == set(given) - {"label_smoothing"}
     assert found["loss"] == pytest.approx(sum(given[name] * value for name, value in parts.items()), rel=1e-5)
+
+
+def test_the_evoked_loss_is_the_error_of_what_is_read_over_its_size(folder: Path) -> None:
+    made = stage(folder, loss=OFF | {"evoked": 2.0})
+    module, batch = started(made).eval(), made.batch(1)
+    size = 36 * TINY.step_samples
+    module.readout = torch.randn(3, size, generator=torch.Generator().manual_seed(0)) / size**0.5
+    given = unspoiled(batch)
+
+    def of(predicted: Tensor) -> float:
+        return float(made._evoked(module, batch, given, predicted))
+
+    assert of(given.target) == 0
+    assert of(torch.zeros_like(given.target)) == pytest.approx(1.0)
+    assert of(0.5 * given.target) == pytest.approx(0.25)
+    found = losses_of(made, module, batch)
+    assert found["loss"] == pytest.approx(2 * found["evoked"]), "it enters the sum"
+    module.network.decoder.direct.weight.data += 0.1
+    assert losses_of(made, module, batch)["evoked"] != pytest.approx(found["evoked"], rel=1e-3)
 
 
 def test_losses_of_weight_0_leave_no_trace(folder: Path, embeddings: Path) -> None:
