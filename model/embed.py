@@ -15,11 +15,17 @@ from neuroleon.common.errors import ConfigError
 
 
 def _standardised(table: Tensor, n_slots: int) -> Tensor:
-    """Rows with mean 0 in each slot, scaled so that the sum over the slots has variance 1."""
+    """Rows with mean 0 in each slot. Columns that the same slots describe are scaled together, so that the sum over the
+    slots has variance 1 in each such part of a step: what few columns of small numbers say is heard too."""
     rows = table.detach().float().reshape(n_slots, -1, table.shape[1])
+    described = rows.any(dim=1)
     rows = rows - rows.mean(dim=1, keepdim=True)
-    scale = rows.square().mean(dim=(1, 2)).sum().sqrt()
-    return (rows / scale.clamp_min(1e-8)).reshape(table.shape)
+    _, part = described.unique(dim=1, return_inverse=True)
+    for k in range(int(part.max()) + 1):
+        inside = part == k
+        scale = rows[..., inside].square().mean(dim=(1, 2)).sum().sqrt()
+        rows[..., inside] /= scale.clamp_min(1e-8)
+    return rows.reshape(table.shape)
 
 
 def _before(x: Tensor, n: int) -> Tensor:

@@ -1,8 +1,9 @@
-"""What each step adds to the evidence for the labels that training knew: linear, fitted in closed form.
+"""What the EEG so far says of the labels that training knew: a logistic regression of each set's labels, step by step.
 
-A logistic regression on a window is a sum over its steps. The summands are the semantic numbers of a step: of
-*responses*, from the numbers of the waveform with weights that depend on the place of the step in its window, because a
-response is locked to the window's start; and of *rhythms*, from log-power around the step, whatever its place.
+The semantic numbers of a step are the posterior of every such label, given the window up to this step, less chance.
+*Responses* are read from the numbers of the waveform with weights that depend on the place of the step in its window,
+because a response is locked to the window's start: evidence adds up. *Rhythms* are read from log-power around the
+steps, whatever their place: its mean so far. Of labels that training did not know they say nothing.
 # B batch, K harmonics, M sources, T samples, N steps, S semantic numbers of one kind
 """
 
@@ -59,36 +60,52 @@ class LogPower(nn.Module):
         return features.repeat_interleave(self.block // self.step, dim=1)[:, : n_times // self.step]
 
 
-class Evidence(nn.Module):
-    """The numbers of the waveform and the field -> semantic numbers of responses and of rhythms.
+class Posterior(nn.Module):
+    """Log-odds (..., S) of the labels of several sets -> probability of each in its set, less chance.
 
-    Zeros until training fits them (`training/stages/eeg_evidence.py`); where no label is told they stay zero.
+    Numbers that no label has are 0, and all are before training fits them (`training/stages/eeg_evidence.py`).
     """
 
-    templates: Tensor  # (PLACES, HEARD, S)
-    rhythms: Tensor  # (n_features, S)
+    bias: Tensor
+    same_set: Tensor
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.register_buffer("bias", torch.zeros(n))
+        self.register_buffer("same_set", torch.eye(n))  # 1 where row and column are labels of one set
+
+    def forward(self, evidence: Tensor) -> Tensor:
+        log_odds = evidence + self.bias
+        others = log_odds[..., None, :].masked_fill(self.same_set == 0, -torch.inf)
+        return (log_odds - others.logsumexp(dim=-1)).exp() - 1 / self.same_set.sum(dim=1)
+
+
+class Evidence(nn.Module):
+    """The numbers of the waveform and the field -> semantic numbers of responses and of rhythms."""
+
+    templates: Tensor
+    spectra: Tensor
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
-        self.power = nn.ModuleList(LogPower(config, window) for window in config.spectral_samples)
-        heard = min(HEARD, config.waveform_dim)
-        self.register_buffer("templates", torch.zeros(PLACES, heard, config.semantic_dim))
-        n_features = config.sources * sum(power.n_bins for power in self.power)
-        self.register_buffer("rhythms", torch.zeros(n_features, config.semantic_dim))
+        self.powers = nn.ModuleList(LogPower(config, window) for window in config.spectral_samples)
+        n, n_bins = config.semantic_dim, sum(power.n_bins for power in self.powers if isinstance(power, LogPower))
+        self.register_buffer("templates", torch.zeros(PLACES, min(HEARD, config.waveform_dim), n))
+        self.register_buffer("spectra", torch.zeros(config.sources * n_bins, n))
+        self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
 
-    def set(self, templates: Tensor, rhythms: Tensor) -> None:
-        """What training found."""
-        self.templates.copy_(templates)
-        self.rhythms.copy_(rhythms)
-
-    def spectra(self, field: Tensor, valid: Tensor) -> Tensor:
+    def power(self, field: Tensor, valid: Tensor) -> Tensor:
         """Log-power in every window: field (B, K, T), valid (B, T) -> (B, N, n_features)."""
-        return torch.cat([power(field, valid) for power in self.power], dim=-1)
+        return torch.cat([power(field, valid) for power in self.powers], dim=-1)
 
-    def forward(self, waveform: Tensor, field: Tensor, valid: Tensor) -> Tensor:
-        """waveform (B, N, waveform_dim), field (B, K, T), valid (B, T) -> (B, N, 2 S), first of responses."""
+    def forward(self, waveform: Tensor, field: Tensor, valid: Tensor, exists: Tensor) -> Tensor:
+        """waveform (B, N, waveform_dim), field (B, K, T), valid (B, T), exists (B, N) -> (B, N, 2 S)."""
         n = min(waveform.shape[1], PLACES)
         heard = waveform[:, :n, : self.templates.shape[1]]
         responses = torch.einsum("bnk,nks->bns", heard, self.templates[:n])
         responses = functional.pad(responses, (0, 0, 0, waveform.shape[1] - n))
-        return torch.cat([responses, self.spectra(field, valid) @ self.rhythms], dim=-1)
+        rhythms = self.power(field, valid) @ self.spectra * exists[..., None]
+        n_seen = exists.cumsum(dim=1).clamp_min(1)[..., None]
+        return torch.cat(
+            [self.of_responses(responses.cumsum(dim=1)), self.of_rhythms(rhythms.cumsum(dim=1) / n_seen)], dim=-1
+        )

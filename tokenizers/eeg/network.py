@@ -130,10 +130,10 @@ class EEGEncoder(nn.Module):
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
         field = self.spatial(eeg * valid[:, None], electrodes, present)
         waveform = self.to_waveform(patches(field, self.step_samples))
-        semantic = self.evidence(waveform, field, valid)
+        exists = existing_steps(valid, self.step_samples)
+        semantic = self.evidence(waveform, field, valid, exists)
         if self.context is not None:
-            numbers = torch.cat([waveform, semantic], dim=-1)
-            semantic = semantic + self.context(numbers, existing_steps(valid, self.step_samples))
+            semantic = semantic + self.context(torch.cat([waveform, semantic], dim=-1), exists)
         return torch.cat([waveform, semantic], dim=-1)
 
 

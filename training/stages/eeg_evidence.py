@@ -1,6 +1,7 @@
 """Fits the semantic numbers of the EEG tokenizer: a logistic regression of each set's labels, taken apart into steps.
 
-Whether a set's labels are told by responses, by rhythms or not at all is found by cross-validation inside training.
+Whether a set's labels are told by responses, by rhythms or not at all is found by cross-validation inside training,
+which also says how far the regression may be trusted.
 # n trials, P places, H numbers heard, F features of power, S semantic numbers of one kind
 """
 
@@ -10,21 +11,28 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from loguru import logger
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from neuroleon.common.errors import ConfigError
+from neuroleon.tokenizers.eeg.evidence import Evidence, Posterior
+
 FOLDS = 5
 STANDARD_ERRORS = 3.0  # above chance in cross-validation, from where on labels count as told
+LOG_TRUST = (-5.0, 5.0)  # range of the factor that log-odds may be scaled by
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """How numbers of a kind are read."""
 
+    name: str
     strength: float
     over_spread: bool
 
@@ -32,8 +40,8 @@ class Kind:
 # Inverse strength of the ridge, strong: a thousand trials are soon known by heart. Numbers of the waveform are read as
 # they are, for what tells labels is loud among them (divided by their spread they gave .35 of the letters, not .60);
 # log-power over its spread.
-RESPONSES = Kind(strength=3e-4, over_spread=False)
-RHYTHMS = Kind(strength=1e-3, over_spread=True)
+RESPONSES = Kind(name="responses", strength=3e-4, over_spread=False)
+RHYTHMS = Kind(name="rhythms", strength=1e-3, over_spread=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,48 +54,87 @@ class SetTrials:
     labels: np.ndarray
 
 
-def fit_evidence(sets: Mapping[str, SetTrials], semantic_dim: int) -> tuple[Tensor, Tensor]:
-    """Templates (P, H, S) and rhythms (F, S), S = `semantic_dim`, as `Evidence` holds them.
+@dataclass(frozen=True, kw_only=True)
+class LogOdds:
+    """Of one set's labels: `rows` (labels, features) and `bias` (labels,), up to a constant that all labels share."""
 
-    The labels of a set give numbers of one kind, that by which cross-validation tells them better, or none. Where they
-    are more than S, they become their principal components.
+    rows: np.ndarray
+    bias: np.ndarray
+
+
+def fit_evidence(evidence: Evidence, sets: Mapping[str, SetTrials]) -> None:
+    """Fits `evidence` to the labels of every set, by the kind of numbers that cross-validation tells them better by,
+    or not at all.
+
+    Raises:
+        ConfigError: more labels than there are semantic numbers.
     """
-    first = next(iter(sets.values()))
-    _, places, heard = first.responses.shape
-    responses, rhythms = [np.zeros((0, places * heard))], [np.zeros((0, first.rhythms.shape[1]))]
+    found: dict[Kind, list[LogOdds]] = {RESPONSES: [], RHYTHMS: []}
     for name, trials in sets.items():
-        flat = trials.responses.reshape(len(trials.labels), -1)
-        of_response, of_rhythm = told(flat, trials.labels, RESPONSES), told(trials.rhythms, trials.labels, RHYTHMS)
-        logger.info(f"{name}: labels told by responses {of_response:.2f}, by rhythms {of_rhythm:.2f}; chance 0")
-        if max(of_response, of_rhythm) <= STANDARD_ERRORS * _standard_error(trials.labels):
-            continue
-        if of_response >= of_rhythm:
-            rows = _rows(flat, trials.labels, RESPONSES)
-            of_steps = np.einsum("npk,rpk->npr", trials.responses, rows.reshape(-1, places, heard))
-            responses.append(rows / of_steps[trials.responses.any(axis=2)].std())
-        else:
-            rows = _rows(trials.rhythms, trials.labels, RHYTHMS)
-            rhythms.append(rows / (trials.rhythms @ rows.T).std())
-    templates, turned = (_fitting(np.concatenate(rows), semantic_dim) for rows in (responses, rhythms))
-    return (
-        torch.from_numpy(templates.T.reshape(places, heard, semantic_dim).copy()).float(),
-        torch.from_numpy(turned.T.copy()).float(),
+        heard = {RESPONSES: trials.responses.reshape(len(trials.labels), -1), RHYTHMS: trials.rhythms}
+        outside = {kind: _outside(numbers, trials.labels, kind) for kind, numbers in heard.items()}
+        above = {kind: _above_chance(log_odds, trials.labels) for kind, log_odds in outside.items()}
+        best = max(above, key=lambda kind: above[kind])
+        told = above[best] > STANDARD_ERRORS * _standard_error(trials.labels)
+        logger.info(
+            f"{name}: labels above chance by {above[RESPONSES]:.2f} from responses, {above[RHYTHMS]:.2f} from rhythms: "
+            f"read from {best.name if told else 'neither'}"
+        )
+        if told:
+            found[best].append(_fitted(heard[best], trials.labels, best, _trust(outside[best], trials.labels)))
+    places_and_heard = evidence.templates.shape[:2]
+    rows = _set(evidence.of_responses, found[RESPONSES], places_and_heard.numel())
+    evidence.templates.copy_(rows.unflatten(1, places_and_heard).movedim(0, 2))
+    evidence.spectra.copy_(_set(evidence.of_rhythms, found[RHYTHMS], len(evidence.spectra)).mT)
+
+
+def _set(posterior: Posterior, found: list[LogOdds], n_features: int) -> Tensor:
+    """Sets the labels of a posterior, one set's after another's; returns their rows (S, n_features), zeros behind."""
+    n, sizes = len(posterior.bias), [len(of_set.bias) for of_set in found]
+    if sum(sizes) > n:
+        raise ConfigError(
+            f"network.semantic_dim is {n}, but one kind of numbers tells {sum(sizes)} labels of the aligned sets: set "
+            f"it to at least {sum(sizes)}"
+        )
+    posterior.bias.copy_(torch.from_numpy(np.concatenate([*(f.bias for f in found), np.zeros(n - sum(sizes))])))
+    posterior.same_set.copy_(torch.block_diag(*(torch.ones(size, size) for size in sizes), torch.eye(n - sum(sizes))))
+    return torch.from_numpy(np.concatenate([*(f.rows for f in found), np.zeros((n - sum(sizes), n_features))])).float()
+
+
+def _outside(numbers: np.ndarray, labels: np.ndarray, kind: Kind) -> np.ndarray:
+    """Log-odds (n, labels) of trials that were left out: whole stretches of the recording, as trials that follow one
+    another are alike. Zeros where a label has fewer trials than there are folds."""
+    names, counts = np.unique(labels, return_counts=True)
+    if len(names) < 2 or counts.min() < FOLDS:
+        return np.zeros((len(labels), len(names)))
+    log_odds = cross_val_predict(
+        _regression(kind), numbers, labels, cv=StratifiedKFold(FOLDS), method="predict_log_proba"
     )
+    return np.asarray(log_odds)
 
 
-def told(features: np.ndarray, labels: np.ndarray, kind: Kind) -> float:
-    """Accuracy above chance, a mean over labels, on trials left out: whole stretches of the recording, as trials that
-    follow one another are alike. 0 where a label has fewer trials than there are folds."""
-    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(counts) < 2 or counts.min() < FOLDS:
+def _above_chance(log_odds: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy above chance, a mean over labels; 0 where all log-odds are the same."""
+    names = np.unique(labels)
+    if not log_odds.any():
         return 0.0
-    guessed = cross_val_predict(_regression(kind), features, labels, cv=StratifiedKFold(FOLDS))
-    return float(balanced_accuracy_score(labels, guessed)) - 1 / len(counts)
+    return float(balanced_accuracy_score(labels, names[log_odds.argmax(axis=1)])) - 1 / len(names)
 
 
 def _standard_error(labels: np.ndarray) -> float:
     chance = 1 / len(np.unique(labels))
     return float(np.sqrt(chance * (1 - chance) / len(labels)))
+
+
+def _trust(log_odds: np.ndarray, labels: np.ndarray) -> float:
+    """The factor that makes log-odds of trials left out most likely: a strong ridge understates them."""
+    names = np.unique(labels)
+    found = minimize_scalar(
+        lambda log_trust: log_loss(labels, softmax(np.exp(log_trust) * log_odds, axis=1), labels=names),
+        bounds=LOG_TRUST,
+        method="bounded",
+    )
+    return float(np.exp(found.x))
 
 
 def _regression(kind: Kind) -> Pipeline:
@@ -97,16 +144,10 @@ def _regression(kind: Kind) -> Pipeline:
     )
 
 
-def _rows(features: np.ndarray, labels: np.ndarray, kind: Kind) -> np.ndarray:
-    """(labels, features): what features add to the evidence for each label."""
-    scaler, regression = _regression(kind).fit(features, labels)
-    rows: np.ndarray = regression.coef_ / (scaler.scale_ if kind.over_spread else 1.0)
-    return rows if len(rows) > 1 else np.concatenate([-rows, rows]) / 2
-
-
-def _fitting(rows: np.ndarray, n: int) -> np.ndarray:
-    """(n, ...): the rows, with zeros behind them, or their n principal components where they are more."""
-    if len(rows) > n:
-        _, sizes, components = np.linalg.svd(rows, full_matrices=False)
-        rows = sizes[:n, None] * components[:n]
-    return np.concatenate([rows, np.zeros((n - len(rows), rows.shape[1]))])
+def _fitted(numbers: np.ndarray, labels: np.ndarray, kind: Kind, trust: float) -> LogOdds:
+    scaler, regression = _regression(kind).fit(numbers, labels)
+    rows = regression.coef_ / (scaler.scale_ if kind.over_spread else 1.0)
+    bias = regression.intercept_ - rows @ scaler.mean_
+    if len(rows) == 1:  # of two labels
+        rows, bias = np.concatenate([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2
+    return LogOdds(rows=trust * rows, bias=trust * bias)

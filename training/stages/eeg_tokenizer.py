@@ -120,11 +120,8 @@ class EEGTokenizerStage:
         network, batches = module.network, list(self._first_batches())
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
-        if sets:
-            found = fit_evidence(
-                {name: _set_trials(network, trials) for name, trials in sets.items()}, self.config.network.semantic_dim
-            )
-            network.encoder.evidence.set(*found)
+        evidence = network.encoder.evidence
+        fit_evidence(evidence, {name: _set_trials(network, trials) for name, trials in sets.items()})
         network.quantizer.start_from(torch.cat([_latents(network, batch) for batch in batches]))
         return module
 
@@ -316,7 +313,7 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
         field = encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
         numbers = encoder.to_waveform(patches(field, encoder.step_samples))[0, :PLACES, :heard]
         responses[row, : len(numbers)] = numbers.numpy()
-        rhythms.append(encoder.evidence.spectra(field, batch["valid"])[0].mean(dim=0).numpy())
+        rhythms.append(encoder.evidence.power(field, batch["valid"])[0].mean(dim=0).numpy())
     return SetTrials(responses=responses, rhythms=np.stack(rhythms), labels=np.array([str(t.label) for t, _ in trials]))
 
 

@@ -23,7 +23,7 @@ from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
 
 NAMES = ("Fz", "C3", "Cz", "C4", "Pz", "O1", "Oz", "O2")
 CONFIG = EEGTokenizerConfig(
-    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=4, codes=16, code_dim=8
+    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=4, codes=16, code_dim=8, semantic_dim=4
 )
 QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

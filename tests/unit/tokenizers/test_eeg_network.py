@@ -10,10 +10,18 @@ from torch.nn import functional
 
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.network import POWER_FLOOR, EEGNetwork, SpectralFeatures, existing_steps, patches
+from neuroleon.tokenizers.eeg.evidence import POWER_FLOOR, LogPower
+from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches
 
 CONFIG = EEGTokenizerConfig(
-    sources=4, dim=32, heads=2, encoder_layers=2, decoder_layers=2, spectral_samples=(200, 800), code_dim=8
+    sources=4,
+    dim=32,
+    heads=2,
+    encoder_layers=2,
+    decoder_layers=2,
+    spectral_samples=(200, 800),
+    code_dim=8,
+    semantic_dim=4,
 )
 STEP = CONFIG.step_samples
 NAMES = ("Fz", "C3", "Cz", "C4", "Pz", "O1", "Oz", "O2")
@@ -22,7 +30,12 @@ ALMOST = {"rtol": 0.0, "atol": 1e-9}  # in double precision, where numbers are a
 
 def network(**changes: object) -> EEGNetwork:
     torch.manual_seed(0)
-    return EEGNetwork(replace(CONFIG, **changes)).double().eval().requires_grad_(False)
+    made = EEGNetwork(replace(CONFIG, **changes)).double().eval().requires_grad_(False)
+    evidence = made.encoder.evidence
+    evidence.set(torch.randn(evidence.templates.shape), torch.randn(evidence.rhythms.shape) / 100)
+    if made.encoder.context is not None:  # it adds nothing before it has learned
+        torch.nn.init.normal_(made.encoder.context.to_semantic.weight, std=0.1)
+    return made
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["both ways", "causal"])
@@ -200,11 +213,11 @@ def test_where_a_step_stands_in_its_window_is_in_its_latent(plain: EEGNetwork) -
 @pytest.mark.parametrize("window", [200, 800])
 @pytest.mark.parametrize("causal", [False, True])
 def test_power_around_a_step_is_that_of_a_plain_fourier_transform(window: int, causal: bool) -> None:
-    module = SpectralFeatures(replace(CONFIG, causal=causal), window).double().eval()
-    module.project = torch.nn.Identity()
-    sources, valid = signal(1000, 4), torch.arange(1000)[None] < 925
-    sources = sources * valid[:, None]
-    found = module(sources, valid)[0].reshape(40, 4, module.n_bins)
+    module = LogPower(replace(CONFIG, causal=causal), window).double().eval()
+    field, valid = signal(1000, 36), torch.arange(1000)[None] < 925
+    field = field * valid[:, None]
+    sources = module.places @ field
+    found = module(field, valid)[0].reshape(40, 4, module.n_bins)
     hann = torch.hann_window(window).double().numpy()
     for step in (0, 7, 20, 39):
         # long windows are seen anew every half second; when causal, that of the step itself is not yet complete
@@ -244,7 +257,7 @@ def test_it_starts_as_principal_components_and_k_means() -> None:
 
 def of_codes(made: EEGNetwork, waveform: Tensor, levels: int | None = None) -> Tensor:
     """What codes of the waveform's latents (n, waveform_dim) stand for, of the same shape."""
-    semantic = torch.zeros(len(waveform), CONFIG.code_dim)
+    semantic = torch.zeros(len(waveform), 2 * CONFIG.semantic_dim)
     codes = made.quantizer.encode(torch.cat([waveform, semantic], dim=-1)[None], levels)
     return made.quantizer.lookup(codes)[0, :, : CONFIG.waveform_dim]
 
