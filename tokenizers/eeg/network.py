@@ -91,7 +91,7 @@ class TemporalTransformer(nn.Module):
 
 
 class Context(nn.Module):
-    """What a transformer adds to the semantic numbers of a step, from the numbers around it; at first nothing.
+    """What a transformer adds to the semantic numbers of a step, from the numbers around it; at first little.
 
     What a number means depends on where in a response its step stands, so numbers are gated by the place.
     """
@@ -104,7 +104,8 @@ class Context(nn.Module):
         self.gate = nn.Linear(config.dim, config.dim)
         self.temporal = TemporalTransformer(config, config.encoder_layers, causal=config.causal)
         self.to_semantic = nn.Linear(config.dim, 2 * config.semantic_dim)
-        nn.init.zeros_(self.to_semantic.weight)
+        # little beside a posterior, and not nothing: no gradient passes a quantizer whose numbers are all 0
+        nn.init.normal_(self.to_semantic.weight, std=0.05 / math.sqrt(config.dim))
         nn.init.zeros_(self.to_semantic.bias)
 
     def forward(self, numbers: Tensor, exists: Tensor) -> Tensor:

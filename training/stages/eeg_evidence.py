@@ -41,7 +41,7 @@ class Kind:
 # they are, for what tells labels is loud among them (divided by their spread they gave .35 of the letters, not .60);
 # log-power over its spread.
 RESPONSES = Kind(name="responses", strength=3e-4, over_spread=False)
-RHYTHMS = Kind(name="rhythms", strength=1e-3, over_spread=True)
+RHYTHMS = Kind(name="rhythms", strength=3e-3, over_spread=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""Training of the EEG tokenizer: reconstruction at every electrode, and meaning read from the semantic level.
+"""Training of the EEG tokenizer: maps, semantic numbers and codebooks in closed form, then what the decoder adds.
 
-The input is spoiled (`eeg_windows.spoil`), the target is not, so the tokenizer also fills in what is missing. Heads
-make the semantic codes tell what was seen, and are dropped on export (`tokenizers.eeg.heads`).
+The input is spoiled (`eeg_windows.spoil`), the target is not, so the tokenizer also fills in what is missing. Where a
+transformer adds to the semantic numbers, heads teach it what was seen; they are dropped on export
+(`tokenizers.eeg.heads`).
 """
 
 import math
@@ -44,8 +45,8 @@ READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold no
 class EEGLossConfig:
     """Weights of the losses; 0 switches one off.
 
-    `label`, `stimulus`, `contrast`, which needs `data.embeddings`, and `adversary`, the cross-entropy of
-    the data set with its gradient reversed, shape the semantic level.
+    `label`, `stimulus`, `contrast`, which needs `data.embeddings`, and `adversary`, the cross-entropy of the data set
+    with its gradient reversed, shape what `network.encoder_layers` add to the semantic numbers, and need them.
     """
 
     wave: float = 1.0
@@ -77,18 +78,23 @@ class EEGTokenizerStageConfig(RunConfig):
     def __post_init__(self) -> None:
         if self.levels_in_use is not None and not 1 <= self.levels_in_use <= self.network.levels:
             raise ConfigError(f"levels_in_use is {self.levels_in_use}, expected 1 to {self.network.levels}")
+        if not self.network.encoder_layers and (self.data.embeddings or self.losses.adversary):
+            raise ConfigError(
+                "data.embeddings and losses.adversary shape what a transformer adds to the semantic numbers, and "
+                "network.encoder_layers is 0: set it to 1 or more, or leave them out"
+            )
 
 
 class EEGTokenizerTraining(nn.Module):
-    """The network with the heads that only training needs."""
+    """The network with the heads that only training needs; none where there is nothing that they could shape."""
 
     def __init__(self, config: EEGTokenizerConfig, n_labels: dict[str, int], n_sets: int, embedding_dim: int) -> None:
         super().__init__()
         self.network = EEGNetwork(config)
         n_semantic = 2 * config.semantic_dim
-        self.heads = ReadOuts(n_semantic, n_labels, config.step_samples)
+        self.heads = ReadOuts(n_semantic, n_labels, config.step_samples) if config.encoder_layers else None
         self.contrast = Contrast(n_semantic, embedding_dim) if embedding_dim else None
-        self.adversary = SetAdversary(n_semantic, n_sets)
+        self.adversary = SetAdversary(n_semantic, n_sets) if config.encoder_layers else None
 
 
 class EEGTokenizerStage:
@@ -182,20 +188,24 @@ class EEGTokenizerStage:
         predicted = network.decoder(kept, given.electrodes, exists)
         parts = reconstruction_losses(predicted, given.target, batch["known"], given.valid)
         parts["commitment"] = quantized.commitment
-        parts |= self._meaning(module, batch, given.stimulus, semantic, exists)
-        if weights.adversary:
+        if module.heads is not None:
+            parts |= self._meaning(module, module.heads, batch, given.stimulus, semantic, exists)
+        if weights.adversary and module.adversary is not None:
             parts["adversary"] = module.adversary(pooled(semantic, exists), batch["set"], batch["progress"])
         # what a batch does not have is NaN, and no part of the loss; any other NaN must show
         weighted = [
             getattr(weights, name) * value for name, value in parts.items() if name not in READ or not value.isnan()
         ]
-        with torch.no_grad():
-            accuracy = self._accuracy(module, batch, semantic, exists)
-        return {"loss": torch.stack(weighted).sum(), **parts, "accuracy": accuracy}
+        found = {"loss": torch.stack(weighted).sum(), **parts}
+        if module.heads is not None:
+            with torch.no_grad():
+                found["accuracy"] = self._accuracy(module.heads, batch, semantic, exists)
+        return found
 
     def _meaning(
         self,
         module: EEGTokenizerTraining,
+        heads: ReadOuts,
         batch: dict[str, Tensor],
         stimulus: Tensor,
         semantic: Tensor,
@@ -208,7 +218,7 @@ class EEGTokenizerStage:
         of_windows = pooled(semantic, exists)
         found = [
             functional.cross_entropy(
-                module.heads.label_logits(name, of_windows[rows]),
+                heads.label_logits(name, of_windows[rows]),
                 batch["label"][rows],
                 label_smoothing=smoothing,
                 reduction="sum",
@@ -219,7 +229,7 @@ class EEGTokenizerStage:
             label = torch.stack(found).sum() / (batch["label"] >= 0).sum()
         shown = stimulus.isfinite()
         if shown.any():
-            logits = module.heads.stimulus_logits(semantic)
+            logits = heads.stimulus_logits(semantic)
             track = functional.binary_cross_entropy_with_logits(logits[shown], stimulus[shown])
         paired = batch["embedding"].isfinite().all(dim=1)
         if module.contrast is not None and paired.sum() > 1:
@@ -233,13 +243,11 @@ class EEGTokenizerStage:
             if rows.any():
                 yield name, rows
 
-    def _accuracy(
-        self, module: EEGTokenizerTraining, batch: dict[str, Tensor], semantic: Tensor, exists: Tensor
-    ) -> Tensor:
+    def _accuracy(self, heads: ReadOuts, batch: dict[str, Tensor], semantic: Tensor, exists: Tensor) -> Tensor:
         """Share of labels that the read-out names rightly; NaN without labels."""
         of_windows = pooled(semantic, exists)
         right = [
-            module.heads.label_logits(name, of_windows[rows]).argmax(1) == batch["label"][rows]
+            heads.label_logits(name, of_windows[rows]).argmax(1) == batch["label"][rows]
             for name, rows in self._labelled_rows(batch)
         ]
         return torch.cat(right).float().mean() if right else semantic.new_tensor(math.nan)
@@ -257,8 +265,8 @@ class EEGTokenizerStage:
                 rows.append({key: float(value) for key, value in parts.items()})
                 counts.append(n)
             for key in ("loss", "wave", "correlation", "label", "accuracy") if rows else ():
-                values = np.array([row[key] for row in rows])
                 optional = key in ("label", "accuracy")  # a batch may have none; a loss that is NaN must show
+                values = np.array([row.get(key, math.nan) if optional else row[key] for row in rows])
                 use = np.isfinite(values) if optional else np.ones(len(values), bool)
                 if use.any():
                     numbers[f"{name}/{key}"] = float(np.average(values[use], weights=np.array(counts)[use]))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_eeg import telling_labels
 
 from neuroleon.evaluation.eeg import novelty as novel
 from neuroleon.evaluation.eeg.fidelity import BANDS, CORRELATION, LSD, NMSE, eeg_fidelity, window_measures
@@ -24,7 +25,7 @@ from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
 NAMES = ("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "Fz", "Cz", "Pz", "Oz", "T7", "T8")
 PLACES = electrode_positions(NAMES)
 CONFIG = EEGTokenizerConfig(
-    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=3, codes=16, code_dim=8
+    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=3, codes=16, code_dim=8, semantic_dim=4
 )
 
 
@@ -43,7 +44,7 @@ def smooth(seed: int, n_times: int = 400, names: tuple[str, ...] = NAMES) -> Win
 def tokenizer() -> EEGTokenizer:
     """Untrained, with codebooks that started from what it sees."""
     torch.manual_seed(0)
-    network = EEGNetwork(CONFIG).train()
+    network = telling_labels(EEGNetwork(CONFIG)).train()
     batch = [smooth(seed) for seed in range(8)]
     eeg = torch.from_numpy(np.stack([w.eeg_uV / w.scale_uV for w in batch]))
     places = torch.from_numpy(np.stack([electrodes(w.positions) for w in batch]))
@@ -148,8 +149,8 @@ def test_the_rate_of_the_source_matters_little(tokenizer: EEGTokenizer) -> None:
 def test_only_a_causal_tokenizer_streams(tokenizer: EEGTokenizer) -> None:
     torch.manual_seed(0)
     causal = EEGTokenizer(replace(CONFIG, causal=True), Preprocess(), EEGNetwork(replace(CONFIG, causal=True)))
-    book = torch.randn(CONFIG.levels * CONFIG.codes, CONFIG.code_dim)
-    causal.network.quantizer.set_codebook(book)
+    for level, place in enumerate(CONFIG.coded):
+        causal.network.quantizer.set_vectors(level, torch.randn(CONFIG.codes, place.stop - place.start))
     windows = [smooth(seed) for seed in range(3)]
     assert streaming(causal, windows) == 1.0
     assert streaming(tokenizer, windows) < 1.0

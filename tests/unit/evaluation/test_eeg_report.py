@@ -43,7 +43,7 @@ from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 NAMES = ("O1", "O2", "Oz", "Pz", "Cz", "Fz")
 LABELS = ("early", "late")
 CONFIG = EEGTokenizerConfig(
-    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=3, codes=16, code_dim=8
+    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=3, codes=16, code_dim=8, semantic_dim=4
 )
 SPLIT_OF = ("train", "train", "train", "train", "validation", "test")
 

@@ -11,13 +11,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tiny_eeg import telling_labels
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import atomic_folder, read_json, write_json
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
-from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.config import RHYTHMS, EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
 
@@ -43,7 +44,7 @@ def bipolar(made: Window, cathodes: tuple[str, ...]) -> Window:
 @pytest.fixture(scope="module")
 def network() -> EEGNetwork:
     torch.manual_seed(0)
-    made = EEGNetwork(CONFIG).train()
+    made = telling_labels(EEGNetwork(CONFIG)).train()
     for seed in range(3):  # the codebooks start from latents that they see
         batch = [window(10 * seed + i) for i in range(8)]
         eeg = torch.from_numpy(np.stack([w.eeg_uV / w.scale_uV for w in batch]))
@@ -118,11 +119,14 @@ def test_windows_of_a_quarter_second_to_sixteen_seconds(tokenizer: EEGTokenizer,
 
 
 def test_a_step_that_is_not_whole_is_not_one_that_ends_in_zeros(tokenizer: EEGTokenizer) -> None:
+    """Its power is that of the samples there are, and its tokens say where it ends."""
     partial = window(4, 88)
     zeros = replace(partial, eeg_uV=np.pad(partial.eeg_uV, ((0, 0), (0, 12))))
     a, b = tokenizer.latents([partial, zeros])
-    assert a.shape == b.shape
-    assert np.abs(a - b)[-1].max() > 1e-2
+    rhythms = CONFIG.coded[RHYTHMS]
+    assert np.array_equal(a[:, : rhythms.start], b[:, : rhythms.start])
+    assert np.abs(a - b)[-1, rhythms].max() > 1e-3
+    assert [tokens.n_times for tokens in tokenizer.encode_windows([partial, zeros])] == [88, None]
 
 
 def test_a_bipolar_window_has_ids_of_its_own_and_is_restored_as_one(tokenizer: EEGTokenizer) -> None:
@@ -191,7 +195,7 @@ def test_the_codebook_row_of_an_id_is_the_vector_it_stands_for(tokenizer: EEGTok
     # and it is the nearest: the ids of the first levels of waveform and meaning by hand
     (latents,) = tokenizer.latents([window(8)])
     ids = tokens.ids.reshape(-1, CONFIG.levels)
-    for level, place in enumerate(CONFIG.coded[:2]):
+    for level, place in enumerate(CONFIG.coded[:3]):
         rows = tokenizer.codebook[level * CONFIG.codes : (level + 1) * CONFIG.codes]
         assert not np.delete(rows, np.r_[place], axis=1).any(), "a level says nothing of the other part"
         distance = np.square(latents[:, None, place] - rows[None, :, place]).sum(-1)
@@ -202,12 +206,12 @@ def test_what_is_kept_of_the_network_is_a_copy_in_half_precision(network: EEGNet
     made = EEGTokenizer(CONFIG, Preprocess(), network)
     before = made.encode_windows([window(9)])[0].ids
     assert all(torch.equal(x, x.half().float()) for x in made.network.state_dict().values() if x.is_floating_point())
-    original = network.encoder.to_semantic.weight.data.clone()
+    original = network.encoder.context.heard.weight.data.clone()
     try:
-        network.encoder.to_semantic.weight.data.zero_()
+        network.encoder.context.heard.weight.data.zero_()
         assert np.array_equal(made.encode_windows([window(9)])[0].ids, before)
     finally:
-        network.encoder.to_semantic.weight.data.copy_(original)
+        network.encoder.context.heard.weight.data.copy_(original)
     assert not torch.equal(original, original.half().float()), "the trained weights stay as they were"
     assert network.training
 
@@ -229,13 +233,11 @@ def test_a_saved_tokenizer_gives_the_same_ids(tokenizer: EEGTokenizer, tmp_path:
     assert loaded.with_levels(4).fingerprint == tokenizer.fingerprint, "all levels are in the folder"
     stored = load_file(tmp_path / "eeg" / "model.safetensors")
     assert {x.dtype for x in stored.values()} == {torch.float16}
-    assert stored["codebook"].shape == (CONFIG.size, CONFIG.code_dim)
+    assert [tuple(stored[f"codebook.{level}"].shape) for level in range(4)] == [(16, 8), (16, 4), (16, 4), (16, 8)]
     assert not [name for name in stored if name.startswith("quantizer")]
 
 
-@pytest.mark.parametrize(
-    "quantizer", [{"quantizer": "vq", "levels": 2}, {"quantizer": "fsq", "codes": 1024, "code_dim": 5}]
-)
+@pytest.mark.parametrize("quantizer", [{"quantizer": "vq"}, {"quantizer": "fsq", "codes": 1024, "code_dim": 5}])
 def test_every_quantizer_is_saved_and_loaded(tmp_path: Path, quantizer: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = replace(CONFIG, **quantizer)
@@ -255,7 +257,11 @@ def test_the_fingerprint_tells_every_weight_and_setting(network: EEGNetwork, tok
     found = {tokenizer.fingerprint}
     found.add(EEGTokenizer(CONFIG, Preprocess(high_hz=40.0), network).fingerprint)
     found.add(EEGTokenizer(replace(CONFIG, scale_bins=16), Preprocess(), network).fingerprint)
-    for weight in (network.encoder.gate.bias, network.decoder.from_waveform.weight, network.quantizer.vectors(2)):
+    for weight in (
+        network.encoder.context.gate.bias,
+        network.decoder.from_waveform.weight,
+        network.quantizer.vectors(2),
+    ):
         original = weight.data.clone()
         try:
             weight.data.flatten()[0] += 0.01
@@ -305,7 +311,7 @@ def network_with(**change: Any) -> Callable[[Path], None]:
     return settings_changed(lambda stored: {**stored, "network": stored["network"] | change})
 
 
-BIAS = "encoder.gate.bias"
+BIAS = "encoder.context.gate.bias"
 
 
 @pytest.mark.parametrize(
@@ -320,6 +326,7 @@ BIAS = "encoder.gate.bias"
         (settings_changed(lambda stored: stored | {"levels_in_use": "many"}), "config.json"),
         (network_with(levels=3), "levels_in_use is 4, expected 1 to 3"),
         (network_with(levels=5), "does not fit"),
+        (network_with(semantic_dim=5), "does not fit"),
         (network_with(codes=32), "does not fit"),
         (network_with(sources=5), "does not fit"),
         (network_with(encoder_layers=2), "does not fit"),
@@ -329,7 +336,7 @@ BIAS = "encoder.gate.bias"
         (weights_changed(lambda tensors: tensors | {BIAS: torch.zeros(3).half()}), "does not fit"),
         (weights_changed(lambda tensors: tensors | {"more": torch.zeros(3).half()}), "does not fit"),
         (weights_changed(lambda tensors: {k: v for k, v in tensors.items() if k != BIAS}), "does not fit"),
-        (weights_changed(lambda tensors: {k: v for k, v in tensors.items() if k != "codebook"}), "does not fit"),
+        (weights_changed(lambda tensors: {k: v for k, v in tensors.items() if k != "codebook.2"}), "does not fit"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"nothing"), "safetensors"),
     ],
 )

@@ -22,12 +22,21 @@ from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import LoopConfig
 from neuroleon.training.stages.eeg_tokenizer import EEGLossConfig, EEGTokenizerStage, EEGTokenizerStageConfig
-from neuroleon.training.stages.eeg_windows import EEGDataConfig, unspoiled
+from neuroleon.training.stages.eeg_windows import EEGDataConfig
 
 CVEP = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cvep20" / "cvep20.npz"
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 TINY = EEGTokenizerConfig(
-    sources=4, dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=3, codes=32, code_dim=8, dropout=0.0
+    sources=4,
+    dim=32,
+    heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    levels=3,
+    codes=32,
+    code_dim=8,
+    semantic_dim=6,
+    dropout=0.0,
 )
 N_CHANS, N_WINDOWS = 8, 16
 OFF = dict.fromkeys(asdict(EEGLossConfig()), 0.0)
@@ -101,10 +110,7 @@ def started(made: EEGTokenizerStage) -> nn.Module:
 
 
 def losses(made: EEGTokenizerStage, batch: dict[str, Tensor]) -> dict[str, float]:
-    return losses_of(made, started(made).eval(), batch)
-
-
-def losses_of(made: EEGTokenizerStage, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
+    module = started(made).eval()
     with torch.no_grad():
         return {name: float(value) for name, value in made.loss(module, batch).items()}
 
@@ -207,6 +213,13 @@ def test_settings_that_cannot_work_are_refused(folder: Path) -> None:
     for levels in (0, 4):
         with pytest.raises(ConfigError, match="levels_in_use"):
             EEGTokenizerStageConfig(data=EEGDataConfig(samples=[folder]), network=TINY, levels_in_use=levels)
+    plain = replace(TINY, encoder_layers=0)
+    for data, losses in (
+        (EEGDataConfig(samples=[folder], embeddings={"cvep": folder / "e.npz"}), EEGLossConfig()),
+        (EEGDataConfig(samples=[folder]), EEGLossConfig(adversary=0.1)),
+    ):
+        with pytest.raises(ConfigError, match="encoder_layers"):
+            EEGTokenizerStageConfig(data=data, network=plain, losses=losses)
 
 
 def test_sets_of_different_front_ends_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -228,34 +241,17 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(folder: Path, other_folder: P
     assert found["loss"] == pytest.approx(sum(given[name] * value for name, value in parts.items()), rel=1e-5)
 
 
-def test_the_evoked_loss_is_the_error_of_what_is_read_over_its_size(folder: Path) -> None:
-    made = stage(folder, loss=OFF | {"evoked": 2.0})
-    module, batch = started(made).eval(), made.batch(1)
-    size = 36 * TINY.step_samples
-    module.readout = torch.randn(3, size, generator=torch.Generator().manual_seed(0)) / size**0.5
-    given = unspoiled(batch)
-
-    def of(predicted: Tensor) -> float:
-        return float(made._evoked(module, batch, given, predicted))
-
-    assert of(given.target) == 0
-    assert of(torch.zeros_like(given.target)) == pytest.approx(1.0)
-    assert of(0.5 * given.target) == pytest.approx(0.25)
-    found = losses_of(made, module, batch)
-    assert found["loss"] == pytest.approx(2 * found["evoked"]), "it enters the sum"
-    module.network.decoder.direct.weight.data += 0.1
-    assert losses_of(made, module, batch)["evoked"] != pytest.approx(found["evoked"], rel=1e-3)
-
-
 def test_losses_of_weight_0_leave_no_trace(folder: Path, embeddings: Path) -> None:
     made = stage(folder, loss=OFF | {"wave": 1.0}, embeddings={"cvep": embeddings})
     module = started(made)
     found = made.loss(module, made.batch(1))
     assert "adversary" not in found
     assert found["loss"].item() == found["wave"].item()
-    (wanted,) = torch.autograd.grad(found["wave"], [module.network.encoder.to_semantic.weight], retain_graph=True)
+    (wanted,) = torch.autograd.grad(
+        found["wave"], [module.network.encoder.context.to_semantic.weight], retain_graph=True
+    )
     found["loss"].backward()
-    torch.testing.assert_close(module.network.encoder.to_semantic.weight.grad, wanted)
+    torch.testing.assert_close(module.network.encoder.context.to_semantic.weight.grad, wanted)
     for head in (module.heads, module.contrast, module.adversary):
         assert all(p.grad is None or not p.grad.any() for p in head.parameters())
 
@@ -267,7 +263,7 @@ def test_a_loss_that_is_not_a_number_shows(folder: Path) -> None:
     module.network.decoder.from_waveform.weight.data[0] = torch.nan
     with torch.no_grad():
         assert made.loss(module, made.batch(1))["loss"].isnan()
-    module.network.encoder.to_semantic.bias.data[0] = torch.nan
+    module.network.encoder.context.to_semantic.bias.data[0] = torch.nan
     with torch.no_grad():
         assert made.loss(module, made.batch(1))["loss"].isnan()
 
@@ -282,7 +278,7 @@ def test_the_contrast_has_the_windows_with_an_embedding(folder: Path, embeddings
     known = batch["embedding"].isfinite().all(1)
     assert torch.equal(known, batch["label"] >= 0)
     found["loss"].backward()
-    assert module.network.encoder.to_semantic.weight.grad.norm() > 0, "the codes are drawn"
+    assert module.network.encoder.context.to_semantic.weight.grad.norm() > 0, "the codes are drawn"
     assert module.network.decoder.to_field.weight.grad is None or not module.network.decoder.to_field.weight.grad.any()
     one = {**batch, "embedding": torch.where(torch.arange(N_WINDOWS)[:, None] == 1, batch["embedding"], torch.nan)}
     assert made.loss(module, one)["contrast"].isnan(), "nothing to tell apart"
@@ -314,7 +310,7 @@ def test_the_adversary_pushes_the_codes_the_other_way(
     def gradients() -> tuple[Tensor, Tensor]:
         module = started(made)
         made.loss(module, batch)["loss"].backward()
-        return module.network.encoder.to_semantic.weight.grad, module.adversary.classify[0].weight.grad
+        return module.network.encoder.context.to_semantic.weight.grad, module.adversary.classify[0].weight.grad
 
     codes, own = gradients()
     monkeypatch.setattr(heads, "_Reverse", SimpleNamespace(apply=lambda latents, strength: latents))
@@ -322,6 +318,22 @@ def test_the_adversary_pushes_the_codes_the_other_way(
     assert codes.norm() > 0
     torch.testing.assert_close(codes, -0.9999092 * plain_codes, rtol=1e-3, atol=1e-7)
     torch.testing.assert_close(own, plain_own)
+
+
+def test_without_a_transformer_in_the_encoder_nothing_reads_labels_and_only_the_decoder_learns(folder: Path) -> None:
+    made = stage(folder)
+    made.config = replace(made.config, network=replace(TINY, encoder_layers=0))
+    module = started(made)
+    found = made.loss(module, made.batch(1))
+    assert not {"label", "stimulus", "contrast", "adversary", "accuracy"} & set(found)
+    found["loss"].backward()
+    learning = {name for name, p in module.named_parameters() if p.requires_grad}
+    assert learning
+    assert all(name.startswith("network.decoder.") for name in learning)
+    with torch.no_grad():
+        numbers = made.validate(module.eval())
+    assert "cvep/accuracy" not in numbers
+    assert numbers["score"] == numbers["cvep/loss"] > 0
 
 
 # --- the whole

@@ -1,0 +1,127 @@
+"""What tells labels is found where it was planted, by the right kind of numbers, and trusted as far as it goes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from neuroleon.common.errors import ConfigError
+from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.evidence import HEARD, PLACES, Evidence
+from neuroleon.training.stages.eeg_evidence import RESPONSES, SetTrials, fit_evidence
+
+CONFIG = EEGTokenizerConfig(sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
+N_FEATURES = 4 * 45
+STEPS = 16
+
+
+def trials(
+    n: int, n_labels: int = 3, response: float = 0.0, rhythm: float = 0.0, *, seed: int = 0, names: str = "abc"
+) -> SetTrials:
+    """Trials of 2 s, in noise of 1; the response of a label is a number heard at one place, its rhythm one feature."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(n_labels, size=n)
+    responses = np.zeros((n, PLACES, HEARD), np.float32)
+    responses[:, :STEPS] = rng.standard_normal((n, STEPS, HEARD))
+    rhythms = rng.standard_normal((n, N_FEATURES)).astype(np.float32) - 2
+    responses[np.arange(n), 3 + labels, 1 + labels] += response
+    rhythms[np.arange(n), 10 * labels] += rhythm
+    return SetTrials(responses=responses, rhythms=rhythms, labels=np.array(list(names))[labels])
+
+
+def posterior(evidence: Evidence, given: SetTrials) -> tuple[np.ndarray, np.ndarray]:
+    """Semantic numbers (n, STEPS, S) of responses and of rhythms, for steps whose log-power is that of the trial."""
+    waveform = torch.from_numpy(given.responses[:, :STEPS])
+    power = torch.from_numpy(given.rhythms)[:, None].expand(-1, STEPS, -1)
+    evidence.power = lambda field, valid: power  # type: ignore[method-assign]
+    exists = torch.ones(len(waveform), STEPS, dtype=torch.bool)
+    found = evidence(waveform, torch.zeros(0), torch.zeros(0), exists)
+    of_responses, of_rhythms = found.chunk(2, dim=-1)
+    return of_responses.numpy(), of_rhythms.numpy()
+
+
+def accuracy(numbers: np.ndarray, labels: np.ndarray, names: str = "abc") -> float:
+    return float((np.array(list(names))[numbers.argmax(axis=1)] == labels).mean())
+
+
+def test_labels_are_read_by_the_kind_of_numbers_that_tells_them_and_not_where_none_does() -> None:
+    evidence = Evidence(CONFIG)
+    sets = {
+        "responses": trials(300, response=6.0, seed=1),
+        "rhythms": trials(300, 2, rhythm=3.0, seed=2),
+        "nothing": trials(300, seed=3),
+    }
+    fit_evidence(evidence, sets)
+    of_responses, of_rhythms = posterior(evidence, trials(200, response=6.0, seed=4))
+    assert accuracy(of_responses[:, -1, :3], trials(200, seed=4).labels) > 0.9
+    assert not of_responses[..., 3:].any(), "no other set has labels there"
+    assert not of_rhythms[..., 2:].any()
+    new = trials(200, 2, rhythm=3.0, seed=5)
+    assert accuracy(posterior(evidence, new)[1][:, -1, :2], new.labels) > 0.9
+
+
+def test_what_was_not_fitted_says_nothing() -> None:
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, {"nothing": trials(300, seed=3), "few": trials(8, response=9.0, seed=1)})
+    assert not any(numbers.any() for numbers in posterior(evidence, trials(20, response=9.0)))
+
+
+def test_at_the_end_of_a_window_it_is_a_logistic_regression_of_the_window() -> None:
+    """Up to the factor of trust, and before the end it knows less."""
+    evidence, given = Evidence(CONFIG), trials(300, response=1.5, seed=1)
+    fit_evidence(evidence, {"set": given})
+    flat = given.responses.reshape(300, -1)
+    plain = LogisticRegression(C=RESPONSES.strength, max_iter=300, class_weight="balanced")
+    log_odds = plain.fit(flat - flat.mean(axis=0), given.labels).decision_function(flat - flat.mean(axis=0))
+    numbers, _ = posterior(evidence, given)
+    probabilities = numbers[:, :, :3] + 1 / 3
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, atol=1e-5)
+    found = np.log(probabilities[:, -1])
+    found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
+    trust = (found * log_odds).sum() / np.square(log_odds).sum()
+    np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
+    assert accuracy(numbers[:, 2, :3], given.labels) < accuracy(numbers[:, 6, :3], given.labels) - 0.2
+    np.testing.assert_allclose(numbers[:, 6], numbers[:, -1], atol=0.6)
+
+
+def test_it_is_trusted_as_far_as_it_goes_on_trials_left_out() -> None:
+    """No other factor makes new trials much likelier, though the ridge understates what it knows."""
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, {"set": trials(600, response=2.0, seed=1)})
+    new = trials(600, response=2.0, seed=2)
+    log_odds = np.log(posterior(evidence, new)[0][:, -1, :3] + 1 / 3)
+
+    def nats(factor: float) -> float:
+        scaled = np.exp(factor * log_odds)
+        return float(log_loss(new.labels, scaled / scaled.sum(axis=1, keepdims=True), labels=list("abc")))
+
+    assert nats(1.0) < min(nats(factor) for factor in np.geomspace(0.1, 10, 30)) + 0.01
+    assert nats(1.0) < 0.8 * np.log(3)
+
+
+def test_steps_that_do_not_exist_tell_nothing() -> None:
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, {"set": trials(300, rhythm=3.0, seed=2)})
+    waveform, steps = torch.zeros(1, 4, CONFIG.waveform_dim), torch.full((1, 4, N_FEATURES), -2.0)
+    steps[0, 0, 10] += 3.0
+    steps[0, 1:3] = 100.0
+    exists = torch.tensor([[True, False, False, True]])
+    evidence.power = lambda field, valid: steps  # type: ignore[method-assign]
+    numbers = evidence(waveform, torch.zeros(0), torch.zeros(0), exists)[0, :, CONFIG.semantic_dim :]
+    assert numbers.isfinite().all()
+    torch.testing.assert_close(numbers[1], numbers[0])
+    torch.testing.assert_close(numbers[2], numbers[0])
+    steps[0, 3] = steps[0, 0]
+    torch.testing.assert_close(
+        evidence(waveform, torch.zeros(0), torch.zeros(0), exists)[0, 3, CONFIG.semantic_dim :], numbers[0]
+    )
+
+
+def test_more_labels_than_semantic_numbers_are_refused() -> None:
+    sets = {name: trials(300, response=6.0, seed=seed) for seed, name in enumerate(("one", "two"))}
+    fit_evidence(Evidence(CONFIG), sets)
+    with pytest.raises(ConfigError, match=r"semantic_dim is 5, .* 6 labels"):
+        fit_evidence(Evidence(replace(CONFIG, semantic_dim=5)), sets)
