@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# From raw recordings to an evaluation report, by the documented commands only. models/default was made by it on
-# 2026-11-23; training of the EEG tokenizer has changed since (docs/eeg-tokenizer.md), so it makes another one today.
+# From raw recordings to an evaluation report, by the documented commands only; models/default was made by it.
 #
 #   examples/from_raw_to_report.sh [--short | --restricted] [DATA] [OUT]
 #
@@ -19,18 +18,20 @@ aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300,muse_n170,muse_fi
 weights='{cvep20: 110, ssvep_exo: 50, muse_p300: 40, muse_flicker: 30, eegmat: 25, eegmmidb: 20, uci_smni: 30}'
 recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
-image=() eeg=() tokens=(--variants 5) model=() report=(--limit 120)
+image=() eeg=() tokens=(--variants 5) model=() tuned=() report=(--limit 120)
 if [ "$kind" = short ]; then
   sets=(cvep20 muse_flicker) eeg_only=() aligned=[cvep20,muse_flicker] weights='{}' recipes='{}'
   image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_s 32 --data.validation_windows 32)
   tokens=(--variants 1) model=(--loop.steps 20 --loop.validate_every 20 --data.validation_records 8) report=(--limit 6)
+  tuned=("${model[@]}")
 elif [ "$kind" = restricted ]; then
   # 40 frequencies 0.2 Hz apart need power in 4 s; few steps: there are 120 windows of it to learn from
   sets=(ssvep40 vep_edf) eeg_only=() aligned=[ssvep40,vep_edf] weights='{ssvep40: 60}'
   recipes='{ssvep40: 3, vep_edf: 1}'
-  eeg=(--network.spectral_samples '[800]' --network.spectral_rank 32
+  eeg=(--network.spectral_samples '[800]' --network.semantic_dim 48
     --loop.steps 700 --loop.validate_every 100 --loop.save_every 100 --schedule.warmup 50)
   tokens=(--variants 10) model=(--loop.steps 1200 --loop.validate_every 150 --loop.save_every 150)
+  tuned=(--loop.steps 600)
 fi
 samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%s," "${sets[@]}")
 samples="[${samples%,}]" shards="[${shards%,}]"
@@ -57,7 +58,9 @@ $python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --data.sample
 $python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
   --out "$out/tokens" "${tokens[@]}"
 $python train.py pretrain --config configs/pretrain.yaml --data.tokens "$shards" --data.samples "$samples" \
-  --data.tokenizers "$out/tokenizers" --data.recipes "$recipes" --resume auto --out "$out/model" "${model[@]}"
+  --data.tokenizers "$out/tokenizers" --data.recipes "$recipes" --resume auto --out "$out/pretrained" "${model[@]}"
+$python train.py finetune --config configs/finetune.yaml --init "$out/pretrained" --data.tokens "$shards" --data.samples "$samples" \
+  --data.tokenizers "$out/tokenizers" --data.recipes "$recipes" --resume auto --out "$out/model" "${tuned[@]}"
 $python evaluate.py --model "$out/model/final" --samples $(printf "$out/samples/%s " "${sets[@]}") \
   --split test "${report[@]}" --out "$out/report"
 echo "report: $out/report/report.md"

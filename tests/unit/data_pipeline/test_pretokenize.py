@@ -34,6 +34,7 @@ def tokenizers() -> Tokenizers:
     torch.manual_seed(0)
     eeg = EEGTokenizerConfig(dim=32, heads=2, encoder_layers=1, decoder_layers=1, levels=4, codes=16, code_dim=8)
     network = EEGNetwork(eeg)
+    torch.nn.init.normal_(network.encoder.to_waveform.weight, std=0.2)  # latents as large as the codes that follow
     network.quantizer(torch.randn(256, eeg.latent_dim), torch.full((256,), eeg.levels))  # the codebooks start there
     image = VQGANConfig(resolution=SIDE, ch=32, z_channels=32, codebook_size=16, code_dim=8)
     return Tokenizers(
