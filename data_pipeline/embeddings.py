@@ -1,4 +1,4 @@
-"""Embeddings of what was seen, by a foreign network: what the EEG tokenizer's semantic level can be drawn towards.
+"""Embeddings of what was seen, by a foreign network: what the EEG tokenizer's semantic levels can be drawn towards.
 
 The file is an `.npz` with `keys` (n,), label texts or image keys, and `vectors` float32 (n, E) of length one.
 """

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From raw recordings to an evaluation report, by the documented commands only; models/default was made by it.
+# From raw recordings to an evaluation report, by the documented commands only; models/default was made by these
+# commands, but for what its card says.
 #
 #   examples/from_raw_to_report.sh [--short | --restricted] [DATA] [OUT]
 #

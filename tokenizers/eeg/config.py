@@ -19,7 +19,8 @@ class EEGTokenizerConfig:
         sources: places on the head where power is seen; ten hold 95 % of scalp EEG power.
         encoder_layers: of the transformer that adds to the semantic numbers what `losses.label`, `contrast` and the
             like teach it; 0 leaves them as they are known in closed form, which measured better.
-        context_steps: a step sees 2 s before it, and as much after it unless `causal`.
+        context_steps: each transformer sees 2 s before a step and as much after it; of the encoder only what is
+            before it when `causal`. Power is seen in windows around a step, or before it.
         causal: ids depend on the past only, so that they can be made while the recording runs.
         spectral_samples: lengths of the windows in which power is seen around each step; 1 s resolves 1 Hz.
         quantizer: `rvq` residual vectors; `vq` a single level, one codebook for each slice of the latent; `fsq` finite

@@ -3,7 +3,8 @@
 The semantic numbers of a step are the posterior of every such label, given the window up to this step, less chance.
 *Responses* are read from the numbers of the waveform with weights that depend on the place of the step in its window,
 because a response is locked to the window's start: evidence adds up. *Rhythms* are read from log-power around the
-steps, whatever their place: its mean so far. Of labels that training did not know they say nothing.
+steps, whatever their place: its mean so far, trusted as at the end of a window, which early in a window is too much
+(`docs/plan.md`). On EEG of anything else they name a label that training knew, and that means nothing.
 # B batch, K harmonics, M sources, T samples, N steps, S semantic numbers of one kind
 """
 

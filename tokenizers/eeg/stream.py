@@ -82,7 +82,7 @@ def check_causal(tokenizer: CausalTokenizer) -> None:
     """
     if not tokenizer.config.causal:
         raise ConfigError(
-            "stream: this EEG tokenizer looks 2 s ahead, so it has no ids while a recording runs; train one with "
+            "stream: this EEG tokenizer looks ahead, so it has no ids while a recording runs; train one with "
             "`network.causal: true`, see configs/eeg-tokenizer-causal.yaml"
         )
 

@@ -36,9 +36,10 @@ class EEGDataConfig:
 
     Attributes:
         samples: folders of sample shards.
-        aligned: names of the sets whose labels and stimuli shape the codes; the others are only reconstructed.
+        aligned: names of the sets whose labels shape the codes, and their stimuli where the encoder has a transformer;
+            the others are only reconstructed.
         embeddings: name of a set -> `.npz` with `keys`, the image keys or label texts of its samples, and `vectors`
-            (n, E): the semantic level is drawn towards the embedding of what was seen.
+            (n, E): what that transformer says is drawn towards the embedding of what was seen.
         weights: share of the EEG that comes from a set, by name; default: the square root of its number of windows.
         batch_s: seconds of EEG in a batch. Windows of about one duration go together, of any set and montage.
         validation_windows: windows of each set that are validated on.

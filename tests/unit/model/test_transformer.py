@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from neuroleon.common.errors import CheckpointError, ConfigError
 from neuroleon.model.config import PRESETS, ModelConfig, preset
+from neuroleon.model.embed import Codebook
 from neuroleon.model.flops import block_parameters, forward_flops_per_token, parameter_counts, train_flops_per_token
 from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.model.weights import load_model, save_model
@@ -140,6 +142,19 @@ def test_levels_keep_their_proportions() -> None:
     table = model.embed.codebooks[0].table
     torch.testing.assert_close(table[4:], 0.1 * table[:4], atol=1e-5, rtol=0)
     assert table.square().mean().item() * 2 == pytest.approx(1.0)
+
+
+def test_columns_that_only_some_slots_describe_are_heard_as_loud_as_the_others() -> None:
+    """Small numbers in columns of their own are scaled by themselves, and columns that nobody describes stay 0."""
+    rng, table = np.random.default_rng(0), np.zeros((3, 16, 9), np.float32)
+    table[0, :, :4], table[2, :, :4] = rng.normal(size=(16, 4)), rng.normal(size=(16, 4)) / 2
+    table[1, :, 4:7] = 0.01 * rng.normal(size=(16, 3)) + 5.0
+    found = Codebook(0, torch.from_numpy(table.reshape(48, 9)), 3, 8).table.reshape(3, 16, 9)
+    variance = found.square().mean(dim=1).sum(dim=0)
+    assert variance[:4].mean().item() == pytest.approx(1.0, abs=1e-4)
+    assert variance[4:7].mean().item() == pytest.approx(1.0, abs=1e-4)
+    assert not found[..., 7:].any()
+    assert found[2, :, :4].std() < found[0, :, :4].std(), "levels of the same columns keep their proportions"
 
 
 def test_steps_are_embedded_alike_whole_and_through_the_cache() -> None:
