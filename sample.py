@@ -47,10 +47,10 @@ def parser() -> ArgumentParser:
     p.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
     p.add_argument("--n", type=int, default=4, help="number of answers")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers")
-    p.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely id every time")
+    p.add_argument("--temperature", type=float, default=0.7, help="0 takes the most likely id every time")
     p.add_argument("--top-k", type=int, default=0, help="0: all ids")
     p.add_argument("--top-p", type=float, default=0.9)
-    p.add_argument("--guidance", type=float, default=3.0, help="strength of the condition; 1: no guidance")
+    p.add_argument("--guidance", type=float, default=1.5, help="strength of the condition; 1: no guidance")
     p.add_argument(
         "--out", type=Path, default=Path("samples"), help="folder to write; one of an earlier run is replaced"
     )

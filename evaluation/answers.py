@@ -13,7 +13,7 @@ from neuroleon.evaluation.trials import TrialSet, balanced
 from neuroleon.tokenizers.document import Span
 
 GREEDY = Sampling(temperature=0.0)
-PICTURE = Sampling(temperature=1.0, top_p=0.9, guidance=3.0)
+PICTURE = Sampling(temperature=0.7, top_p=0.9, guidance=1.5)  # chosen on validation (docs/experiments.md, 2026-11-26)
 SCORED_PICTURES = 40  # a picture is tens to hundreds of ids: more candidates than this are drawn from, and it is said
 SHEET_ROWS = 12
 
