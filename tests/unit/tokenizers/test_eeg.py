@@ -125,7 +125,7 @@ def test_a_step_that_is_not_whole_is_not_one_that_ends_in_zeros(tokenizer: EEGTo
     a, b = tokenizer.latents([partial, zeros])
     rhythms = CONFIG.coded[RHYTHMS]
     assert np.array_equal(a[:, : CONFIG.waveform_dim], b[:, : CONFIG.waveform_dim])
-    assert np.abs(a - b)[-1, rhythms].max() > 1e-3
+    assert np.abs(a - b)[-1, rhythms].max() > 1e-5, "far above rounding in double precision, with small random weights"
     assert [tokens.n_times for tokens in tokenizer.encode_windows([partial, zeros])] == [88, None]
 
 
