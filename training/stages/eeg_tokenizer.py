@@ -127,7 +127,7 @@ class EEGTokenizerStage:
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
         evidence = network.encoder.evidence
-        fit_evidence(evidence, {name: _set_trials(network, trials) for name, trials in sets.items()})
+        fit_evidence(evidence, {name: _set_trials(network, trials) for name, trials in sets.items() if trials})
         network.quantizer.start_from(torch.cat([_latents(network, batch) for batch in batches]))
         return module
 
