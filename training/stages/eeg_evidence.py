@@ -103,12 +103,13 @@ def _set(posterior: Posterior, found: list[LogOdds], n_features: int) -> Tensor:
 
 def _outside(numbers: np.ndarray, labels: np.ndarray, kind: Kind) -> np.ndarray:
     """Log-odds (n, labels) of trials that were left out: whole stretches of the recording, as trials that follow one
-    another are alike. Zeros where a label has fewer trials than there are folds."""
+    another are alike. As many folds as the rarest label has trials, at most `FOLDS`; zeros where that is one trial."""
     names, counts = np.unique(labels, return_counts=True)
-    if len(names) < 2 or counts.min() < FOLDS:
+    folds = min(FOLDS, int(counts.min()))
+    if len(names) < 2 or folds < 2:
         return np.zeros((len(labels), len(names)))
     log_odds = cross_val_predict(
-        _regression(kind), numbers, labels, cv=StratifiedKFold(FOLDS), method="predict_log_proba"
+        _regression(kind), numbers, labels, cv=StratifiedKFold(folds), method="predict_log_proba"
     )
     return np.asarray(log_odds)
 
@@ -122,8 +123,10 @@ def _above_chance(log_odds: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _standard_error(labels: np.ndarray) -> float:
-    chance = 1 / len(np.unique(labels))
-    return float(np.sqrt(chance * (1 - chance) / len(labels)))
+    """Of the accuracy at chance, a mean over labels, each with its own number of trials."""
+    names, counts = np.unique(labels, return_counts=True)
+    chance = 1 / len(names)
+    return float(np.sqrt((chance * (1 - chance) / counts).sum()) / len(names))
 
 
 def _trust(log_odds: np.ndarray, labels: np.ndarray) -> float:

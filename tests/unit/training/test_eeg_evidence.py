@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.evidence import HEARD, PLACES, Evidence
-from neuroleon.training.stages.eeg_evidence import RESPONSES, SetTrials, fit_evidence
+from neuroleon.training.stages.eeg_evidence import RESPONSES, SetTrials, _standard_error, fit_evidence
 
 CONFIG = EEGTokenizerConfig(sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
 N_FEATURES = 4 * 45
@@ -65,8 +65,30 @@ def test_labels_are_read_by_the_kind_of_numbers_that_tells_them_and_not_where_no
 
 def test_what_was_not_fitted_says_nothing() -> None:
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, {"nothing": trials(300, seed=3), "few": trials(8, response=9.0, seed=1)})
+    single = trials(40, 2, response=9.0, seed=1)
+    single.labels[0] = "c"  # the only trial of its label cannot be left out
+    fit_evidence(evidence, {"nothing": trials(300, seed=3), "single": single})
     assert not any(numbers.any() for numbers in posterior(evidence, trials(20, response=9.0)))
+
+
+def test_labels_of_three_trials_each_are_read_where_they_are_told() -> None:
+    evidence, names = Evidence(replace(CONFIG, semantic_dim=12)), "abcdefghijkl"
+    given = trials(36, 12, response=12.0, names=names)
+    order = np.tile(np.arange(12), 3)
+    given.responses[:, 3:15, 1:13] = 0.0
+    given.responses[np.arange(36), 3 + order, 1 + order] = 12.0
+    given.labels[:] = np.array(list(names))[order]
+    fit_evidence(evidence, {"set": given})
+    numbers, _ = posterior(evidence, given)
+    assert accuracy(numbers[:, -1, :12], given.labels, names) == 1.0
+
+
+def test_chance_of_a_rare_label_is_as_wide_as_its_few_trials_make_it() -> None:
+    rare = np.repeat(["rare", "common"], [60, 300])
+    rng = np.random.default_rng(0)
+    guessed = rng.random((2000, 360)) < 0.5
+    spread = ((guessed[:, :60].mean(axis=1) + guessed[:, 60:].mean(axis=1)) / 2).std()
+    assert _standard_error(rare) == pytest.approx(spread, rel=0.05)
 
 
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_of_the_window() -> None:
