@@ -30,6 +30,7 @@ def telling_labels(network: EEGNetwork) -> EEGNetwork:
     torch.nn.init.normal_(evidence.spectra, std=0.01)
     for posterior in (evidence.of_responses, evidence.of_rhythms):
         posterior.same_set[:2, :2] = 1.0
+        posterior.trust[1:] = 1.0
     return network
 
 

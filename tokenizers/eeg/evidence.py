@@ -3,9 +3,9 @@
 The semantic numbers of a step are the posterior of every such label, given the window up to this step, less chance.
 *Responses* are read from the numbers of the waveform with weights that depend on the place of the step in its window,
 because a response is locked to the window's start: evidence adds up. *Rhythms* are read from log-power around the
-steps, whatever their place: its mean so far, trusted as at the end of a window, which early in a window is too much
-(`docs/plan.md`). On EEG of anything else they name a label that training knew, and that means nothing.
-# B batch, K harmonics, M sources, T samples, N steps, S semantic numbers of one kind
+steps, whatever their place: its mean so far. Each is trusted as far as the same number of steps went on trials that
+the fit did not see. On EEG of anything else they name a label that training knew, and that means nothing.
+# B batch, K harmonics, M sources, T samples, N steps, F features of power, S semantic numbers of one kind
 """
 
 import torch
@@ -16,9 +16,10 @@ from torch.nn import functional
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.spatial import evenly, harmonics
 
-PLACES = 32  # of a window's first steps, 4 s; later ones say nothing of responses
+PLACES = 32  # of a window's first steps, 4 s; later ones say nothing of responses, and add no trust
 HEARD = 16  # numbers of the waveform that responses are read from: the first ones, which are made for them
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks
+FRAME_SHARE = 0.25  # of a window's energy, below which what is valid of it tells no power
 POWER_FLOOR = 1e-2  # in squared units of the scale
 
 
@@ -26,7 +27,7 @@ class LogPower(nn.Module):
     """Log-power of each source in a Hann window around each step (up to its end, when causal).
 
     Steady-state responses are power at a known frequency, which no step resolves. Where a part of the window is not
-    valid, power is that of the rest.
+    valid, power is that of the rest, where the window weighs the rest enough.
     """
 
     hann: Tensor
@@ -49,16 +50,24 @@ class LogPower(nn.Module):
         blocks = rearrange(functional.pad(signal, (before, after)), "b m (n t) -> b m n t", t=self.block)
         return torch.cat([blocks[:, :, k : k + n_blocks] for k in range(FRAME_BLOCKS)], dim=-1)
 
-    def forward(self, field: Tensor, valid: Tensor) -> Tensor:
-        """field (B, K, T), valid (B, T) -> (B, N, M * bins)."""
+    def forward(self, field: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """field (B, K, T), valid (B, T) -> log-power (B, N, M * bins) and where it is known (B, N) bool."""
         n_times = field.shape[-1]
         rest = -n_times % self.block
         frames = self._frames(functional.pad(self.places.to(field) @ field, (0, rest)))
-        seen = self._frames(functional.pad(valid, (0, rest))[:, None].to(field.dtype)) @ self.hann.square()
+        energy = self.hann.square()
+        seen = self._frames(functional.pad(valid, (0, rest))[:, None].to(field.dtype)) @ energy
+        enough = FRAME_SHARE * energy.sum()
         spectrum = torch.fft.rfft(frames * self.hann, dim=-1)[..., 1 : self.n_bins + 1]
-        power = (spectrum.real.square() + spectrum.imag.square()) / seen.clamp_min(1.0)[..., None]
+        power = (spectrum.real.square() + spectrum.imag.square()) / seen.clamp_min(enough)[..., None]
         features = rearrange((power + POWER_FLOOR).log(), "b m n f -> b n (m f)")
-        return features.repeat_interleave(self.block // self.step, dim=1)[:, : n_times // self.step]
+        of_steps = self.block // self.step, n_times // self.step
+        return _of_steps(features, *of_steps), _of_steps(seen[:, 0] >= enough, *of_steps)
+
+
+def _of_steps(of_blocks: Tensor, per_block: int, n_steps: int) -> Tensor:
+    """What holds of blocks (B, blocks, ...), for each of their steps (B, N, ...)."""
+    return of_blocks.repeat_interleave(per_block, dim=1)[:, :n_steps]
 
 
 class Posterior(nn.Module):
@@ -68,45 +77,58 @@ class Posterior(nn.Module):
     """
 
     bias: Tensor
+    trust: Tensor
     same_set: Tensor
 
     def __init__(self, n: int) -> None:
         super().__init__()
         self.register_buffer("bias", torch.zeros(n))
+        self.register_buffer("trust", torch.zeros(PLACES + 1, n))  # after so many steps; of none there is none
         self.register_buffer("same_set", torch.eye(n))  # 1 where row and column are labels of one set
 
-    def forward(self, evidence: Tensor) -> Tensor:
-        log_odds = evidence + self.bias
-        others = log_odds[..., None, :].masked_fill(self.same_set == 0, -torch.inf)
-        return (log_odds - others.logsumexp(dim=-1)).exp() - 1 / self.same_set.sum(dim=1)
+    def forward(self, log_odds: Tensor, n_seen: Tensor) -> Tensor:
+        """log_odds (B, N, S) after n_seen (B, N) steps -> (B, N, S)."""
+        trusted = (log_odds + self.bias) * self.trust[n_seen.clamp_max(PLACES)]
+        others = trusted[..., None, :].masked_fill(self.same_set == 0, -torch.inf)
+        return (trusted - others.logsumexp(dim=-1)).exp() - 1 / self.same_set.sum(dim=1)
 
 
 class Evidence(nn.Module):
     """The numbers of the waveform and the field -> semantic numbers of responses and of rhythms."""
 
     templates: Tensor
+    usual_response: Tensor
     spectra: Tensor
+    usual_power: Tensor
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
         self.powers = nn.ModuleList(LogPower(config, window) for window in config.spectral_samples)
         n, n_bins = config.semantic_dim, sum(power.n_bins for power in self.powers if isinstance(power, LogPower))
         self.register_buffer("templates", torch.zeros(PLACES, min(HEARD, config.waveform_dim), n))
+        self.register_buffer("usual_response", torch.zeros(PLACES, n))  # what they make of the mean trial
         self.register_buffer("spectra", torch.zeros(config.sources * n_bins, n))
+        self.register_buffer("usual_power", torch.zeros(n))
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
 
-    def power(self, field: Tensor, valid: Tensor) -> Tensor:
-        """Log-power in every window: field (B, K, T), valid (B, T) -> (B, N, n_features)."""
-        return torch.cat([power(field, valid) for power in self.powers], dim=-1)
+    def power(self, field: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """field (B, K, T), valid (B, T) -> log-power in every window (B, N, F), and where all know it (B, N) bool."""
+        found = [power(field, valid) for power in self.powers]
+        return torch.cat([of for of, _ in found], dim=-1), torch.stack([known for _, known in found]).all(dim=0)
 
     def forward(self, waveform: Tensor, field: Tensor, valid: Tensor, exists: Tensor) -> Tensor:
         """waveform (B, N, waveform_dim), field (B, K, T), valid (B, T), exists (B, N) -> (B, N, 2 S)."""
         n = min(waveform.shape[1], PLACES)
         heard = waveform[:, :n, : self.templates.shape[1]]
-        responses = torch.einsum("bnk,nks->bns", heard, self.templates[:n])
-        responses = functional.pad(responses, (0, 0, 0, waveform.shape[1] - n))
-        rhythms = self.power(field, valid) @ self.spectra * exists[..., None]
-        n_seen = exists.cumsum(dim=1).clamp_min(1)[..., None]
+        responses = torch.einsum("bnk,nks->bns", heard, self.templates[:n]) - self.usual_response[:n]
+        responses = functional.pad(responses * exists[:, :n, None], (0, 0, 0, waveform.shape[1] - n))
+        power, known = self.power(field, valid)
+        known = known & exists
+        rhythms, n_known = (power @ self.spectra - self.usual_power) * known[..., None], known.cumsum(dim=1)
         return torch.cat(
-            [self.of_responses(responses.cumsum(dim=1)), self.of_rhythms(rhythms.cumsum(dim=1) / n_seen)], dim=-1
+            [
+                self.of_responses(responses.cumsum(dim=1), exists.cumsum(dim=1)),
+                self.of_rhythms(rhythms.cumsum(dim=1) / n_known.clamp_min(1)[..., None], n_known),
+            ],
+            dim=-1,
         )

@@ -129,10 +129,11 @@ class EEGEncoder(nn.Module):
 
     def forward(self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
-        field = self.spatial(eeg * valid[:, None], electrodes, present)
-        waveform = self.to_waveform(patches(field, self.step_samples))
         exists = existing_steps(valid, self.step_samples)
-        semantic = self.evidence(waveform, field, valid, exists)
+        with torch.autocast(eeg.device.type, enabled=False):  # sums over thousands of numbers, which half would lose
+            field = self.spatial(eeg * valid[:, None], electrodes, present)
+            waveform = self.to_waveform(patches(field, self.step_samples))
+            semantic = self.evidence(waveform, field, valid, exists)
         if self.context is not None:
             semantic = semantic + self.context(torch.cat([waveform, semantic], dim=-1), exists)
         return torch.cat([waveform, semantic], dim=-1)

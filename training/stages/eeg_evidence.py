@@ -1,11 +1,11 @@
 """Fits the semantic numbers of the EEG tokenizer: a logistic regression of each set's labels, taken apart into steps.
 
 Whether a set's labels are told by responses, by rhythms or not at all is found by cross-validation inside training,
-which also says how far the regression may be trusted.
-# n trials, P places, H numbers heard, F features of power, S semantic numbers of one kind
+which also says how far the regression may be trusted after each number of steps.
+# n trials, N steps, P places, H numbers heard, F features of power, L labels of a set, S semantic numbers of one kind
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,103 +15,165 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.tokenizers.eeg.evidence import Evidence, Posterior
+from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence, Posterior
 
 FOLDS = 5
 STANDARD_ERRORS = 3.0  # above chance in cross-validation, from where on labels count as told
 LOG_TRUST = (-5.0, 5.0)  # range of the factor that log-odds may be scaled by
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """How numbers of a kind are read."""
-
-    name: str
-    strength: float
-    over_spread: bool
-
-
 # Inverse strength of the ridge, strong: a thousand trials are soon known by heart. Numbers of the waveform are read as
 # they are, for what tells labels is loud among them (divided by their spread they gave .35 of the letters, not .60);
-# log-power over its spread.
-RESPONSES = Kind(name="responses", strength=3e-4, over_spread=False)
-RHYTHMS = Kind(name="rhythms", strength=3e-3, over_spread=True)
+# log-power over its spread, but no spread below 0.1 (a tenth of the power): what is filtered out hardly varies.
+RIDGE_OF_RESPONSES, RIDGE_OF_RHYTHMS = 3e-4, 3e-3
+LEAST_SPREAD = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetTrials:
-    """Labelled trials of one set in the order of recording: `responses` (n, P, H), zeros behind a window's end,
-    `rhythms` (n, F), the mean over its steps, and `labels` (n,)."""
+    """Labelled trials of one set in the order of recording: `responses` (n, P, H), the numbers heard of each step,
+    `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `labels` (n,) and
+    `recordings` (n,)."""
 
     responses: np.ndarray
     rhythms: np.ndarray
     labels: np.ndarray
+    recordings: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogOdds:
-    """Of one set's labels: `rows` (labels, features) and `bias` (labels,), up to a constant that all labels share."""
+    """Of one set's labels, up to a constant that all labels share: `weights` (P, H, L) or (F, L) of a step's numbers,
+    `usual` (P, L) or (L,), what they make of the mean trial, `bias` (L,), and `trust` (P + 1,) after so many steps."""
 
-    rows: np.ndarray
+    weights: np.ndarray
+    usual: np.ndarray
     bias: np.ndarray
+    trust: np.ndarray
 
 
-def fit_evidence(evidence: Evidence, sets: Mapping[str, SetTrials]) -> None:
+class Responses:
+    """Numbers of the waveform, each place of a window with weights of its own: evidence adds up."""
+
+    name, ridge = "responses", RIDGE_OF_RESPONSES
+
+    def __init__(self, trials: SetTrials) -> None:
+        self.known = np.isfinite(trials.responses).all(axis=2)
+        self.usual = _mean(trials.responses, self.known, over=0)
+        self.centred = np.where(self.known[..., None], trials.responses - self.usual, 0.0)
+        self.of_trials = self.centred.reshape(len(self.centred), -1)
+
+    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
+        """rows (L, P * H) -> log-odds of some trials after each step (n, P, L)."""
+        weights, _ = self.weights(rows)
+        return np.einsum("nph,phl->npl", self.centred[trials], weights).cumsum(axis=1)
+
+    def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """rows (L, P * H) -> weights (P, H, L) and what they make of the mean trial (P, L)."""
+        weights = rows.reshape(len(rows), *self.usual.shape).transpose(1, 2, 0)
+        return weights, np.einsum("ph,phl->pl", self.usual, weights)
+
+
+class Rhythms:
+    """Log-power, whatever the place of a step: its mean tells."""
+
+    name, ridge = "rhythms", RIDGE_OF_RHYTHMS
+
+    def __init__(self, trials: SetTrials) -> None:
+        self.known = np.isfinite(trials.rhythms).all(axis=2)
+        means = _mean(trials.rhythms, self.known, over=1)
+        heard = self.known.any(axis=1)
+        self.usual = means[heard].mean(axis=0) if heard.any() else np.zeros(means.shape[1])
+        self.spread = (means[heard].std(axis=0) if heard.any() else np.ones(means.shape[1])).clip(LEAST_SPREAD)
+        centred = (trials.rhythms - self.usual) / self.spread
+        self.centred = np.where(self.known[..., None], centred, 0.0)
+        self.of_trials = _mean(self.centred, self.known, over=1)
+
+    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
+        """rows (L, F) -> log-odds of some trials after each step (n, N, L)."""
+        n_known = self.known[trials].cumsum(axis=1).clip(1)[..., None]
+        return (self.centred[trials] @ rows.T).cumsum(axis=1) / n_known
+
+    def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """rows (L, F) -> weights (F, L) and what they make of the mean trial (L,)."""
+        weights = (rows / self.spread).T
+        return weights, self.usual @ weights
+
+
+def fit_evidence(evidence: Evidence, sets: Iterable[tuple[str, SetTrials]]) -> None:
     """Fits `evidence` to the labels of every set, by the kind of numbers that cross-validation tells them better by,
     or not at all.
 
     Raises:
         ConfigError: more labels than there are semantic numbers.
     """
-    found: dict[Kind, list[LogOdds]] = {RESPONSES: [], RHYTHMS: []}
-    for name, trials in sets.items():
-        heard = {RESPONSES: trials.responses.reshape(len(trials.labels), -1), RHYTHMS: trials.rhythms}
-        outside = {kind: _outside(numbers, trials.labels, kind) for kind, numbers in heard.items()}
-        above = {kind: _above_chance(log_odds, trials.labels) for kind, log_odds in outside.items()}
-        best = max(above, key=lambda kind: above[kind])
+    found: dict[str, list[LogOdds]] = {Responses.name: [], Rhythms.name: []}
+    for name, trials in sets:
+        kinds: list[Responses | Rhythms] = [Responses(trials), Rhythms(trials)]
+        outside = [_outside(kind, trials.labels, trials.recordings) for kind in kinds]
+        above = [_above_chance(log_odds[:, -1], trials.labels) for log_odds in outside]
+        best = int(np.argmax(above))
         told = above[best] > STANDARD_ERRORS * _standard_error(trials.labels)
         logger.info(
-            f"{name}: labels above chance by {above[RESPONSES]:.2f} from responses, {above[RHYTHMS]:.2f} from rhythms: "
-            f"read from {best.name if told else 'neither'}"
+            f"{name}: labels above chance by {above[0]:.2f} from responses, {above[1]:.2f} from rhythms: read from "
+            f"{kinds[best].name if told else 'neither'}"
         )
         if told:
-            found[best].append(_fitted(heard[best], trials.labels, best, _trust(outside[best], trials.labels)))
-    places_and_heard = evidence.templates.shape[:2]
-    rows = _set(evidence.of_responses, found[RESPONSES], places_and_heard.numel())
-    evidence.templates.copy_(rows.unflatten(1, places_and_heard).movedim(0, 2))
-    evidence.spectra.copy_(_set(evidence.of_rhythms, found[RHYTHMS], len(evidence.spectra)).mT)
+            found[kinds[best].name].append(_fitted(kinds[best], outside[best], trials.labels))
+    _set(evidence.of_responses, evidence.templates, evidence.usual_response, found[Responses.name])
+    _set(evidence.of_rhythms, evidence.spectra, evidence.usual_power, found[Rhythms.name])
 
 
-def _set(posterior: Posterior, found: list[LogOdds], n_features: int) -> Tensor:
-    """Sets the labels of a posterior, one set's after another's; returns their rows (S, n_features), zeros behind."""
+def _set(posterior: Posterior, weights: Tensor, usual: Tensor, found: list[LogOdds]) -> None:
+    """Sets the labels of a kind, one set's after another's."""
     n, sizes = len(posterior.bias), [len(of_set.bias) for of_set in found]
     if sum(sizes) > n:
         raise ConfigError(
             f"network.semantic_dim is {n}, but one kind of numbers tells {sum(sizes)} labels of the aligned sets: set "
             f"it to at least {sum(sizes)}"
         )
-    posterior.bias.copy_(torch.from_numpy(np.concatenate([*(f.bias for f in found), np.zeros(n - sum(sizes))])))
+    _fill(weights, [of_set.weights for of_set in found])
+    _fill(usual, [of_set.usual for of_set in found])
+    _fill(posterior.bias, [of_set.bias for of_set in found])
+    _fill(posterior.trust, [np.tile(of_set.trust[:, None], len(of_set.bias)) for of_set in found])
     posterior.same_set.copy_(torch.block_diag(*(torch.ones(size, size) for size in sizes), torch.eye(n - sum(sizes))))
-    return torch.from_numpy(np.concatenate([*(f.rows for f in found), np.zeros((n - sum(sizes), n_features))])).float()
 
 
-def _outside(numbers: np.ndarray, labels: np.ndarray, kind: Kind) -> np.ndarray:
-    """Log-odds (n, labels) of trials that were left out: whole stretches of the recording, as trials that follow one
-    another are alike. As many folds as the rarest label has trials, at most `FOLDS`; zeros where that is one trial."""
+def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
+    """Columns of the sets' labels, one set's after another's, and zeros behind."""
+    buffer.zero_()
+    if parts:
+        columns = torch.from_numpy(np.concatenate(parts, axis=-1)).float()
+        buffer[..., : columns.shape[-1]] = columns
+
+
+def _outside(kind: Responses | Rhythms, labels: np.ndarray, recordings: np.ndarray) -> np.ndarray:
+    """Log-odds (n, N, L) after each step of trials that were left out; zeros where none can be."""
+    log_odds = np.zeros((*kind.known.shape, len(np.unique(labels))))
+    for rest, left_out in _folds(labels, recordings):
+        # a strong ridge makes weights in proportion to the trials: as large as those of all trials
+        ridge = kind.ridge * len(labels) / len(rest)
+        rows, bias = _regression(kind.of_trials[rest], labels[rest], ridge)
+        log_odds[left_out] = kind.so_far(rows, left_out) + bias
+    return log_odds
+
+
+def _folds(labels: np.ndarray, recordings: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Trials to fit and trials to leave out, at most `FOLDS` times: whole recordings, as it is in new recordings that
+    labels must be told; of one recording, or where a label is in one alone, whole stretches, as trials that follow one
+    another are alike. None where a label has a single trial, or there is one label."""
     names, counts = np.unique(labels, return_counts=True)
-    folds = min(FOLDS, int(counts.min()))
+    folds, n_recordings = min(FOLDS, int(counts.min())), len(np.unique(recordings))
     if len(names) < 2 or folds < 2:
-        return np.zeros((len(labels), len(names)))
-    log_odds = cross_val_predict(
-        _regression(kind), numbers, labels, cv=StratifiedKFold(folds), method="predict_log_proba"
-    )
-    return np.asarray(log_odds)
+        return []
+    if n_recordings > 1:
+        by_recording = StratifiedGroupKFold(min(folds, n_recordings)).split(labels, labels, recordings)
+        found = [(rest, left_out) for rest, left_out in by_recording if len(left_out)]
+        if all(len(np.unique(labels[rest])) == len(names) for rest, _ in found):
+            return found
+    return list(StratifiedKFold(folds).split(labels, labels))
 
 
 def _above_chance(log_odds: np.ndarray, labels: np.ndarray) -> float:
@@ -129,9 +191,25 @@ def _standard_error(labels: np.ndarray) -> float:
     return float(np.sqrt((chance * (1 - chance) / counts).sum()) / len(names))
 
 
-def _trust(log_odds: np.ndarray, labels: np.ndarray) -> float:
-    """The factor that makes log-odds of trials left out most likely: a strong ridge understates them."""
-    names = np.unique(labels)
+def _trust(log_odds: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The factors (P + 1,) that make log-odds of trials left out most likely after each number of steps: a strong ridge
+    understates what a whole window knows, and what holds of a window's mean says too much of a step.
+
+    After more steps than half of the trials have, it is that of the step before.
+    """
+    names, trust = np.unique(labels), np.zeros(PLACES + 1)
+    n_known = known.cumsum(axis=1)
+    for n_seen in range(1, PLACES + 1):
+        last = n_known[:, -1] >= n_seen
+        if last.mean() < 0.5:
+            trust[n_seen] = trust[n_seen - 1]
+            continue
+        at = (n_known[last] >= n_seen).argmax(axis=1)
+        trust[n_seen] = _likeliest_factor(log_odds[last, at], labels[last], names)
+    return trust
+
+
+def _likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
     found = minimize_scalar(
         lambda log_trust: log_loss(labels, softmax(np.exp(log_trust) * log_odds, axis=1), labels=names),
         bounds=LOG_TRUST,
@@ -140,17 +218,22 @@ def _trust(log_odds: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def _regression(kind: Kind) -> Pipeline:
-    return make_pipeline(
-        StandardScaler(with_std=kind.over_spread),
-        LogisticRegression(C=kind.strength, max_iter=300, class_weight="balanced"),
-    )
-
-
-def _fitted(numbers: np.ndarray, labels: np.ndarray, kind: Kind, trust: float) -> LogOdds:
-    scaler, regression = _regression(kind).fit(numbers, labels)
-    rows = regression.coef_ / (scaler.scale_ if kind.over_spread else 1.0)
-    bias = regression.intercept_ - rows @ scaler.mean_
+def _regression(numbers: np.ndarray, labels: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (L, numbers) and bias (L,) of the log-odds."""
+    found = LogisticRegression(C=ridge, max_iter=300, class_weight="balanced").fit(numbers, labels)
+    rows, bias = found.coef_, found.intercept_
     if len(rows) == 1:  # of two labels
         rows, bias = np.concatenate([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2
-    return LogOdds(rows=trust * rows, bias=trust * bias)
+    return rows, bias
+
+
+def _fitted(kind: Responses | Rhythms, outside: np.ndarray, labels: np.ndarray) -> LogOdds:
+    rows, bias = _regression(kind.of_trials, labels, kind.ridge)
+    weights, usual = kind.weights(rows)
+    return LogOdds(weights=weights, usual=usual, bias=bias, trust=_trust(outside, kind.known, labels))
+
+
+def _mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:
+    """Mean over trials (0) or steps (1) of what is known, 0 where nothing is."""
+    total = np.where(known[..., None], numbers, 0.0).sum(axis=over)
+    return np.asarray(total / known.sum(axis=over).clip(1)[..., None])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError
@@ -126,8 +127,8 @@ class EEGTokenizerStage:
         network, batches = module.network, list(self._first_batches())
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
-        evidence = network.encoder.evidence
-        fit_evidence(evidence, {name: _set_trials(network, trials) for name, trials in sets.items() if trials})
+        heard = ((name, _set_trials(network, trials)) for name, trials in sets.items() if trials)
+        fit_evidence(network.encoder.evidence, heard)
         network.quantizer.start_from(torch.cat([_latents(network, batch) for batch in batches]))
         return module
 
@@ -314,15 +315,21 @@ def _latents(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
 @torch.no_grad()
 def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]]]) -> SetTrials:
     """What `fit_evidence` reads of a set."""
-    encoder, heard = network.encoder, network.encoder.evidence.templates.shape[1]
-    responses = np.zeros((len(trials), PLACES, heard), np.float32)
-    rhythms = []
+    encoder, n_heard = network.encoder, network.encoder.evidence.templates.shape[1]
+    responses = np.full((len(trials), PLACES, n_heard), np.nan, np.float32)
+    of_trials = []
     for row, (_, batch) in enumerate(trials):
         field = encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
-        numbers = encoder.to_waveform(patches(field, encoder.step_samples))[0, :PLACES, :heard]
+        numbers = encoder.to_waveform(patches(field, encoder.step_samples))[0, :PLACES, :n_heard]
         responses[row, : len(numbers)] = numbers.numpy()
-        rhythms.append(encoder.evidence.power(field, batch["valid"])[0].mean(dim=0).numpy())
-    return SetTrials(responses=responses, rhythms=np.stack(rhythms), labels=np.array([str(t.label) for t, _ in trials]))
+        power, known = encoder.evidence.power(field, batch["valid"])
+        of_trials.append(power[0].masked_fill(~known[0, :, None], torch.nan))
+    return SetTrials(
+        responses=responses,
+        rhythms=pad_sequence(of_trials, batch_first=True, padding_value=torch.nan).numpy(),
+        labels=np.array([str(trial.label) for trial, _ in trials]),
+        recordings=np.array([trial.recording for trial, _ in trials]),
+    )
 
 
 def _in_steps(latents: Tensor, exists: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ class Trial:
     ch_names: tuple[str, ...]
     label: str | None
     subject: str
+    recording: str
     keys: tuple[str, ...]
     stimulus: np.ndarray | None  # (n_times,), 0..1
     duration_s: float
@@ -89,6 +90,7 @@ class WindowSet:
             ch_names=tuple(meta["ch_names"]),
             label=meta["label"],
             subject=str(meta["subject"]),
+            recording=str(meta["recording"]),
             keys=tuple(key for key in (meta.get("image_key"), meta.get("label_text")) if key),
             stimulus=np.asarray(meta["stimulus"], np.float32) if "stimulus" in meta else None,
             duration_s=record["npy"].shape[1] / meta["sfreq"],

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.evidence import HEARD, PLACES, Evidence
-from neuroleon.training.stages.eeg_evidence import RESPONSES, SetTrials, _standard_error, fit_evidence
+from neuroleon.training.stages.eeg_evidence import RIDGE_OF_RESPONSES, SetTrials, _standard_error, fit_evidence
 
 CONFIG = EEGTokenizerConfig(sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
 N_FEATURES = 4 * 45
@@ -21,22 +21,32 @@ STEPS = 16
 def trials(
     n: int, n_labels: int = 3, response: float = 0.0, rhythm: float = 0.0, *, seed: int = 0, names: str = "abc"
 ) -> SetTrials:
-    """Trials of 2 s, in noise of 1; the response of a label is a number heard at one place, its rhythm one feature."""
+    """Trials of 2 s, in noise of 1; the response of a label is a number heard at one place, its rhythm one feature of
+    every step, in noise of 1 that a trial keeps and noise of 2 that each step has anew."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(n_labels, size=n)
-    responses = np.zeros((n, PLACES, HEARD), np.float32)
-    responses[:, :STEPS] = rng.standard_normal((n, STEPS, HEARD))
-    rhythms = rng.standard_normal((n, N_FEATURES)).astype(np.float32) - 2
+    responses = np.full((n, PLACES, HEARD), np.nan, np.float32)
+    responses[:, :STEPS] = rng.standard_normal((n, STEPS, HEARD)) + 5.0
+    rhythms = rng.standard_normal((n, 1, N_FEATURES)) + 2.0 * rng.standard_normal((n, STEPS, N_FEATURES)) - 2
     responses[np.arange(n), 3 + labels, 1 + labels] += response
-    rhythms[np.arange(n), 10 * labels] += rhythm
-    return SetTrials(responses=responses, rhythms=rhythms, labels=np.array(list(names))[labels])
+    rhythms[np.arange(n), :, 10 * labels] += rhythm
+    return SetTrials(
+        responses=responses,
+        rhythms=rhythms.astype(np.float32),
+        labels=np.array(list(names))[labels],
+        recordings=np.repeat(["one", "two", "three"], -(-n // 3))[:n],
+    )
+
+
+def some(given: SetTrials, which: np.ndarray) -> SetTrials:
+    return SetTrials(**{name: numbers[which] for name, numbers in vars(given).items()})
 
 
 def posterior(evidence: Evidence, given: SetTrials) -> tuple[np.ndarray, np.ndarray]:
-    """Semantic numbers (n, STEPS, S) of responses and of rhythms, for steps whose log-power is that of the trial."""
-    waveform = torch.from_numpy(given.responses[:, :STEPS])
-    power = torch.from_numpy(given.rhythms)[:, None].expand(-1, STEPS, -1)
-    evidence.power = lambda field, valid: power  # type: ignore[method-assign]
+    """Semantic numbers (n, STEPS, S) of responses and of rhythms."""
+    waveform, power = torch.from_numpy(given.responses[:, :STEPS]), torch.from_numpy(given.rhythms)
+    known = torch.ones(len(power), STEPS, dtype=torch.bool)
+    evidence.power = lambda field, valid: (power, known)  # type: ignore[method-assign]
     exists = torch.ones(len(waveform), STEPS, dtype=torch.bool)
     found = evidence(waveform, torch.zeros(0), torch.zeros(0), exists)
     of_responses, of_rhythms = found.chunk(2, dim=-1)
@@ -54,7 +64,7 @@ def test_labels_are_read_by_the_kind_of_numbers_that_tells_them_and_not_where_no
         "rhythms": trials(300, 2, rhythm=3.0, seed=2),
         "nothing": trials(300, seed=3),
     }
-    fit_evidence(evidence, sets)
+    fit_evidence(evidence, sets.items())
     of_responses, of_rhythms = posterior(evidence, trials(200, response=6.0, seed=4))
     assert accuracy(of_responses[:, -1, :3], trials(200, seed=4).labels) > 0.9
     assert not of_responses[..., 3:].any(), "no other set has labels there"
@@ -63,11 +73,35 @@ def test_labels_are_read_by_the_kind_of_numbers_that_tells_them_and_not_where_no
     assert accuracy(posterior(evidence, new)[1][:, -1, :2], new.labels) > 0.9
 
 
+def test_labels_that_only_their_own_recording_tells_are_not_read() -> None:
+    """A response that is another in every recording is told by trials of the same recording, and by no others."""
+    given, rng = trials(300, 2, seed=1), np.random.default_rng(0)
+    order = np.tile(np.arange(5), 60)  # the recordings' trials in turn
+    own = 4.0 * rng.standard_normal((5, 2, STEPS, HEARD)).astype(np.float32)
+    given.responses[:, :STEPS] += own[order, (given.labels == "b").astype(int)]
+    one = replace(given, recordings=np.repeat("one", 300))
+    several = replace(given, recordings=order)
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", several)])
+    assert not posterior(evidence, given)[0].any()
+    fit_evidence(evidence, [("set", one)])
+    assert posterior(evidence, given)[0].any()
+
+
+def test_a_label_of_one_recording_alone_is_left_out_by_stretches() -> None:
+    given = trials(300, response=6.0, seed=1)
+    given.recordings[:] = given.labels
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)])
+    new = trials(100, response=6.0, seed=2)
+    assert accuracy(posterior(evidence, new)[0][:, -1, :3], new.labels) > 0.9
+
+
 def test_what_was_not_fitted_says_nothing() -> None:
     evidence = Evidence(CONFIG)
     single = trials(40, 2, response=9.0, seed=1)
     single.labels[0] = "c"  # the only trial of its label cannot be left out
-    fit_evidence(evidence, {"nothing": trials(300, seed=3), "single": single})
+    fit_evidence(evidence, [("nothing", trials(300, seed=3)), ("single", single)])
     assert not any(numbers.any() for numbers in posterior(evidence, trials(20, response=9.0)))
 
 
@@ -75,10 +109,10 @@ def test_labels_of_three_trials_each_are_read_where_they_are_told() -> None:
     evidence, names = Evidence(replace(CONFIG, semantic_dim=12)), "abcdefghijkl"
     given = trials(36, 12, response=12.0, names=names)
     order = np.tile(np.arange(12), 3)
-    given.responses[:, 3:15, 1:13] = 0.0
-    given.responses[np.arange(36), 3 + order, 1 + order] = 12.0
+    given.responses[:, 3:15, 1:13] = 5.0
+    given.responses[np.arange(36), 3 + order, 1 + order] += 12.0
     given.labels[:] = np.array(list(names))[order]
-    fit_evidence(evidence, {"set": given})
+    fit_evidence(evidence, [("set", given)])
     numbers, _ = posterior(evidence, given)
     assert accuracy(numbers[:, -1, :12], given.labels, names) == 1.0
 
@@ -94,9 +128,9 @@ def test_chance_of_a_rare_label_is_as_wide_as_its_few_trials_make_it() -> None:
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_of_the_window() -> None:
     """Up to the factor of trust, and before the end it knows less."""
     evidence, given = Evidence(CONFIG), trials(300, response=1.5, seed=1)
-    fit_evidence(evidence, {"set": given})
-    flat = given.responses.reshape(300, -1)
-    plain = LogisticRegression(C=RESPONSES.strength, max_iter=300, class_weight="balanced")
+    fit_evidence(evidence, [("set", given)])
+    flat = given.responses[:, :STEPS].reshape(300, -1)
+    plain = LogisticRegression(C=RIDGE_OF_RESPONSES, max_iter=300, class_weight="balanced")
     log_odds = plain.fit(flat - flat.mean(axis=0), given.labels).decision_function(flat - flat.mean(axis=0))
     numbers, _ = posterior(evidence, given)
     probabilities = numbers[:, :, :3] + 1 / 3
@@ -108,41 +142,88 @@ def test_at_the_end_of_a_window_it_is_a_logistic_regression_of_the_window() -> N
     assert accuracy(numbers[:, 2, :3], given.labels) < accuracy(numbers[:, 6, :3], given.labels) - 0.2
 
 
-def test_it_is_trusted_as_far_as_it_goes_on_trials_left_out() -> None:
-    """No other factor makes new trials much likelier, though the ridge understates what it knows."""
+@pytest.mark.parametrize("kind", ["responses", "rhythms"])
+def test_it_is_trusted_as_far_as_it_goes_after_every_number_of_steps(kind: str) -> None:
+    """No other factor makes new trials much likelier, though the ridge understates what it knows of a whole window and
+    a mean over the window overstates what one step tells."""
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, {"set": trials(600, response=2.0, seed=1)})
-    new = trials(600, response=2.0, seed=2)
-    log_odds = np.log(posterior(evidence, new)[0][:, -1, :3] + 1 / 3)
+    planted = {"response": 2.0} if kind == "responses" else {"rhythm": 2.0}
+    fit_evidence(evidence, [("set", trials(1500, **planted, seed=1))])  # type: ignore[arg-type]
+    new = trials(1500, **planted, seed=2)  # type: ignore[arg-type]
+    numbers = posterior(evidence, new)[0 if kind == "responses" else 1]
 
-    def nats(factor: float) -> float:
-        scaled = np.exp(factor * log_odds)
+    def nats(n_seen: int, factor: float) -> float:
+        scaled = np.exp(factor * np.log(numbers[:, n_seen - 1, :3] + 1 / 3))
         return float(log_loss(new.labels, scaled / scaled.sum(axis=1, keepdims=True), labels=list("abc")))
 
-    assert nats(1.0) < min(nats(factor) for factor in np.geomspace(0.1, 10, 30)) + 0.01
-    assert nats(1.0) < 0.8 * np.log(3)
+    for n_seen in (1, 2, 5, 10, STEPS):
+        assert nats(n_seen, 1.0) < min(nats(n_seen, factor) for factor in np.geomspace(0.1, 10, 30)) + 0.01
+    assert nats(STEPS, 1.0) < 0.8 * np.log(3)
+    assert nats(1, 1.0) > nats(STEPS, 1.0) + 0.05
 
 
-def test_steps_that_do_not_exist_tell_nothing() -> None:
+def test_what_all_trials_share_is_no_evidence_at_any_place() -> None:
+    """The usual response is subtracted where it comes: the mean trial says nothing, at its first step or its last."""
+    given = trials(300, response=3.0, seed=1)
+    alike = np.concatenate([np.flatnonzero(given.labels == label)[:80] for label in "abc"])
+    given = some(given, alike)
+    given.responses[:, :STEPS] += 20.0 * np.random.default_rng(0).standard_normal((STEPS, HEARD)).astype(np.float32)
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, {"set": trials(300, rhythm=3.0, seed=2)})
+    fit_evidence(evidence, [("set", given)])
+    mean = replace(some(given, np.arange(1)), responses=given.responses.mean(axis=0, keepdims=True))
+    of_mean, of_trials = (np.abs(posterior(evidence, of)[0][..., :3]) for of in (mean, given))
+    assert of_mean.max() < 0.02
+    assert of_trials.mean() > 0.1
+
+
+def test_power_that_hardly_varied_in_training_has_no_say_when_it_does() -> None:
+    """Above the band that the front-end lets pass, power is the floor, and a spread of next to nothing is no unit."""
+    given, new = trials(300, rhythm=3.0, seed=1), trials(100, rhythm=3.0, seed=2)
+    for of in (given, new):
+        of.rhythms[..., 100:] = -4.6 + 1e-5 * of.rhythms[..., 100:]
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)])
+    before = posterior(evidence, new)[1]
+    new.rhythms[..., 100:] += 0.01
+    np.testing.assert_allclose(posterior(evidence, new)[1], before, atol=0.02)
+    assert accuracy(before[:, -1, :3], new.labels) > 0.8
+
+
+def test_trials_that_end_early_leave_trust_as_it_was() -> None:
+    """And what is not known of a trial is neither its response nor its power."""
+    given = trials(300, response=3.0, seed=1)
+    given.responses[::3, 8:] = np.nan
+    given.rhythms[::3, 8:] = np.nan
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)])
+    trust = evidence.of_responses.trust[:, 0]
+    assert trust[0] == 0
+    assert len(trust[: STEPS + 1].unique()) > STEPS / 2
+    assert (trust[STEPS:] == trust[STEPS]).all()
+    assert evidence.templates.isfinite().all()
+    assert not evidence.templates[STEPS:].any(), "no trial has steps there"
+
+
+def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", trials(300, rhythm=3.0, seed=2))])
     waveform, steps = torch.zeros(1, 4, CONFIG.waveform_dim), torch.full((1, 4, N_FEATURES), -2.0)
     steps[0, 0, 10] += 3.0
     steps[0, 1:3] = 100.0
-    exists = torch.tensor([[True, False, False, True]])
-    evidence.power = lambda field, valid: steps  # type: ignore[method-assign]
+    exists, known = torch.tensor([[True, False, True, True]]), torch.tensor([[True, True, False, True]])
+    evidence.power = lambda field, valid: (steps, known)  # type: ignore[method-assign]
     numbers = evidence(waveform, torch.zeros(0), torch.zeros(0), exists)[0, :, CONFIG.semantic_dim :]
     assert numbers.isfinite().all()
     torch.testing.assert_close(numbers[1], numbers[0])
     torch.testing.assert_close(numbers[2], numbers[0])
-    steps[0, 3] = steps[0, 0]
-    torch.testing.assert_close(
-        evidence(waveform, torch.zeros(0), torch.zeros(0), exists)[0, 3, CONFIG.semantic_dim :], numbers[0]
-    )
+    together = torch.stack([steps[:, 0], steps[:, 3]], dim=1), torch.ones(1, 2, dtype=torch.bool)
+    evidence.power = lambda field, valid: together  # type: ignore[method-assign]
+    two = evidence(waveform[:, :2], torch.zeros(0), torch.zeros(0), together[1])[0, :, CONFIG.semantic_dim :]
+    torch.testing.assert_close(numbers[3], two[1])
 
 
 def test_more_labels_than_semantic_numbers_are_refused() -> None:
     sets = {name: trials(300, response=6.0, seed=seed) for seed, name in enumerate(("one", "two"))}
-    fit_evidence(Evidence(CONFIG), sets)
+    fit_evidence(Evidence(CONFIG), sets.items())
     with pytest.raises(ConfigError, match=r"semantic_dim is 5, .* 6 labels"):
-        fit_evidence(Evidence(replace(CONFIG, semantic_dim=5)), sets)
+        fit_evidence(Evidence(replace(CONFIG, semantic_dim=5)), sets.items())

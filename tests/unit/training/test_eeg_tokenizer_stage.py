@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import resample_poly
+from scipy.special import softmax
+from tiny_eeg import telling_labels
 from torch import Tensor, nn
 
 from neuroleon.common.errors import ConfigError
@@ -21,7 +23,12 @@ from neuroleon.tokenizers.eeg import heads
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import LoopConfig
-from neuroleon.training.stages.eeg_tokenizer import EEGLossConfig, EEGTokenizerStage, EEGTokenizerStageConfig
+from neuroleon.training.stages.eeg_tokenizer import (
+    EEGLossConfig,
+    EEGTokenizerStage,
+    EEGTokenizerStageConfig,
+    _set_trials,
+)
 from neuroleon.training.stages.eeg_windows import EEGDataConfig
 
 CVEP = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cvep20" / "cvep20.npz"
@@ -54,7 +61,7 @@ def records(n_chans: int = N_CHANS) -> list[dict[str, Any]]:
         kept = n_chans - 2 * (i % 4 == 3)
         told: dict[str, Any] = {
             "ch_names": names[:kept], "positions": electrode_positions(names[:kept]).tolist(), "sfreq": 200.0,
-            "scale_uV": 10.0, "subject": str(i % 2), "label": None,
+            "scale_uV": 10.0, "subject": str(i % 2), "recording": f"r{i % 4}", "label": None,
         }  # fmt: skip
         if i % 6:
             track = np.resize(codes[ord(labels[i]) - ord("A")], 400).astype(float).tolist()
@@ -334,6 +341,56 @@ def test_without_a_transformer_in_the_encoder_nothing_reads_labels_and_only_the_
         numbers = made.validate(module.eval())
     assert "cvep/accuracy" not in numbers
     assert numbers["score"] == numbers["cvep/loss"] > 0
+
+
+# --- what labels are told by
+
+
+def test_semantic_numbers_are_fitted_to_what_the_network_makes_of_a_window(folder: Path) -> None:
+    """The trials that the fit reads and the steps that the encoder reads are the same numbers."""
+    made = stage(folder)
+    network = telling_labels(made.build().eval().network)
+    network.encoder.context = None
+    trials = list(made._labelled("cvep"))
+    given, evidence, n = _set_trials(network, trials), network.encoder.evidence, TINY.semantic_dim
+    torch.nn.init.normal_(evidence.usual_response, std=0.1)
+    torch.nn.init.normal_(evidence.usual_power, std=0.1)
+    n_steps = 16
+    responses = np.einsum("nph,phs->ns", given.responses[:, :n_steps], evidence.templates[:n_steps])
+    log_odds = {
+        0: responses - evidence.usual_response[:n_steps].sum(dim=0).numpy(),
+        n: given.rhythms.mean(axis=1) @ evidence.spectra.numpy() - evidence.usual_power.numpy(),
+    }
+    for row, (_, batch) in enumerate(trials):
+        numbers = network.encoder(batch["eeg"], batch["electrodes"], batch["known"], batch["valid"])[0, -1]
+        for first, of_kind in log_odds.items():
+            found = numbers[TINY.waveform_dim + first :][:2]
+            expected = softmax(of_kind[row, :2]) - 0.5
+            np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+    assert np.ptp(log_odds[0][:, 0] - log_odds[0][:, 1]) > 0.1
+    assert np.ptp(log_odds[n][:, 0] - log_odds[n][:, 1]) > 0.1
+
+
+def test_labels_that_a_planted_response_tells_are_in_the_semantic_codes(folder: Path, tmp_path: Path) -> None:
+    made = records()
+    for record in made:
+        if record["json"]["label"] is not None:
+            place = 40 + 100 * "xyz".index(record["json"]["label"])
+            record["npy"][:3, place : place + 25] += np.float16(8.0)
+    planted = stage(write_samples(tmp_path / "cvep", made))
+    network = planted.build().eval().network
+    right = [
+        "xyz"[int(_codes(network, batch)[TINY.waveform_dim :][:3].argmax())] == trial.label
+        for trial, batch in planted._labelled("cvep")
+    ]
+    assert np.mean(right) > 0.8
+
+
+def _codes(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """What the codes of a window's last step stand for."""
+    latents = network.encoder(batch["eeg"], batch["electrodes"], batch["known"], batch["valid"])
+    quantized: Tensor = network.quantizer.lookup(network.quantizer.encode(latents))
+    return quantized[0, -1]
 
 
 # --- the whole

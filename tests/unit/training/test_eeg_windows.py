@@ -40,6 +40,7 @@ def write_set(
             meta = {
                 "ch_names": names, "positions": electrode_positions(names).tolist(), "sfreq": 200.0, "scale_uV": 20.0,
                 "subject": "1",
+                "recording": "r1",
                 "label": None,
             }  # fmt: skip
             if i % 3 != 2:
