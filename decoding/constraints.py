@@ -1,15 +1,46 @@
-"""The grammar of documents as a mask on logits."""
+"""The grammar of documents as the columns of the head that are worth computing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-def constrain(logits: Tensor, allowed: Sequence[Sequence[range]]) -> Tensor:
-    """Logits (B, V) with -inf outside the id ranges that the grammar allows in each row."""
-    closed = torch.ones_like(logits, dtype=torch.bool)
-    for row, ranges in enumerate(allowed):
-        for ids in ranges:
-            closed[row, ids.start : ids.stop] = False
-    return logits.masked_fill(closed, -torch.inf)
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The ids that any row of a batch may have next.
+
+    `ranges` are disjoint and in order; `ids` (n,) are their ids one after another. `closed` (B, n) marks those that a
+    row's own grammar forbids, None where all rows may have the same.
+    """
+
+    ranges: tuple[range, ...]
+    ids: Tensor
+    closed: Tensor | None
+
+    def constrain(self, logits: Tensor) -> Tensor:
+        """Logits (B, n) with -inf where a row may not go."""
+        return logits if self.closed is None else logits.masked_fill(self.closed, -torch.inf)
+
+
+def candidates(allowed: Sequence[Sequence[range]], device: torch.device | str = "cpu") -> Candidates:
+    """What the grammar allows in each row -> the candidates of the batch."""
+    ranges = _merged([ids for of_row in allowed for ids in of_row])
+    ids = torch.cat([torch.arange(r.start, r.stop) for r in ranges])
+    closed = None
+    if any(list(of_row) != list(allowed[0]) for of_row in allowed):
+        opened = [[(ids >= r.start) & (ids < r.stop) for r in of_row] for of_row in allowed]
+        closed = ~torch.stack([torch.stack(of_row).any(dim=0) for of_row in opened]).to(device)
+    return Candidates(ranges, ids.to(device), closed)
+
+
+def _merged(ranges: list[range]) -> tuple[range, ...]:
+    """The same ids in as few ranges as hold them, in order."""
+    found: list[range] = []
+    for ids in sorted(ranges, key=lambda ids: ids.start):
+        if found and ids.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, ids.stop))
+        else:
+            found.append(ids)
+    return tuple(found)

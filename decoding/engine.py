@@ -6,6 +6,7 @@ signals nor pixels nor strings: `pipeline.py` does.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import torch_generator
-from neuroleon.decoding.constraints import constrain
+from neuroleon.decoding.constraints import candidates
 from neuroleon.decoding.guidance import guide
 from neuroleon.decoding.sampling import Sampling, choose
+from neuroleon.model.stepper import Context, Stepper
 from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.tokenizers.document import task_of
 from neuroleon.tokenizers.grammar import Grammar, State
@@ -39,10 +41,11 @@ class Prompt:
 
 
 class _Row:
-    """One document as it grows."""
+    """One document as it grows, by `room` ids at most."""
 
-    def __init__(self, prompt: Prompt, grammar: Grammar, generator: torch.Generator) -> None:
+    def __init__(self, prompt: Prompt, grammar: Grammar, room: int, generator: torch.Generator) -> None:
         self.ids: list[int] = prompt.ids.tolist()
+        self.room = room
         self.generator = generator
         self._grammar = grammar
         self._state: State = grammar.start(self.ids)
@@ -105,22 +108,28 @@ class Engine:
             ConfigError: what guidance or an EEG output needs is absent.
         """
         rows = [
-            _Row(prompt, self._grammar(prompt, settings), torch_generator(*key))
+            _Row(prompt, *self._grammar(prompt, settings), torch_generator(*key))
             for prompt, key in zip(prompts, keys, strict=True)
         ]
         if rows:
             self._grow(rows, _streams(prompts, settings), settings)
         return [np.array(row.ids, dtype=np.int32) for row in rows]
 
+    @cached_property
+    def _stepper(self) -> Stepper:
+        return Stepper(self._model)
+
     def _grow(self, rows: list[_Row], streams: list[list[np.ndarray]], settings: Sampling) -> None:
-        """Append ids to all rows until each is done; `streams` are prefilled as one batch, stream after stream."""
-        logits, cache, position = self._prefill([prompt for stream in streams for prompt in stream])
+        """Append ids to all rows until each is done; `streams` are one batch, stream after stream."""
+        hidden, context = self._read([prompt for stream in streams for prompt in stream], max(row.room for row in rows))
         while True:
+            open_ids = candidates([row.allowed for row in rows], hidden.device)
+            logits = self._stepper.logits(hidden, open_ids.ranges).float()
             if len(streams) > 1:
                 conditional, unconditional = logits.chunk(2)
                 logits = guide(conditional, unconditional, settings.guidance)
-            logits = constrain(logits.float(), [row.allowed for row in rows])
-            chosen = choose(logits, settings, [row.generator for row in rows])
+            columns = choose(open_ids.constrain(logits), settings, [row.generator for row in rows])
+            chosen = open_ids.ids[columns]
             for row, id_shared in zip(rows, chosen.tolist(), strict=True):
                 row.append(id_shared)
             running = [i for i, row in enumerate(rows) if not row.done]
@@ -128,23 +137,32 @@ class Engine:
                 return
             if len(running) < len(rows):
                 kept = torch.tensor([stream * len(rows) + i for stream in range(len(streams)) for i in running])
-                kept = kept.to(position.device)
-                cache, position = cache.select(kept), position[kept]
-                chosen, rows = chosen[kept[: len(running)]], [rows[i] for i in running]
-            step = chosen.repeat(len(streams))[:, None]
-            logits, cache = self._model(step, position, torch.zeros_like(step), cache, return_cache=True)
-            logits, position = logits[:, -1], position + 1
+                kept = kept.to(hidden.device)
+                context, chosen = context.select(kept), chosen[kept[: len(running)]]
+                rows = [rows[i] for i in running]
+            hidden = self._stepper.step(chosen.repeat(len(streams)), context)
 
-    def _prefill(self, prompts: Sequence[np.ndarray]) -> tuple[Tensor, Cache, Tensor]:
-        """Read prompts: the logits (B, V) of the id after each, the cache, and the position (B, 1) of that id."""
-        ids, positions, documents = _left_padded(prompts, self._model.device)
+    def _read(self, prompts: Sequence[np.ndarray], room: int) -> tuple[Tensor, Context]:
+        """Read prompts, each different one once."""
+        which = {prompt.tobytes(): i for i, prompt in reversed(list(enumerate(prompts)))}
+        firsts = sorted(which.values())
+        hidden, context = self._stepper.read(*_left_padded([prompts[i] for i in firsts], self._model.device), room)
+        if len(firsts) < len(prompts):
+            rows = torch.tensor([firsts.index(which[prompt.tobytes()]) for prompt in prompts], device=hidden.device)
+            hidden, context = hidden[rows], context.select(rows)
+        return hidden, context
+
+    def _prefill(self, prompt: np.ndarray) -> tuple[Tensor, Cache]:
+        """Read one prompt: the logits (1, V) of the id after it, and the cache."""
+        ids, positions, documents = _left_padded([prompt], self._model.device)
         last = torch.zeros_like(ids, dtype=torch.bool)
         last[:, -1] = True
         logits, cache = self._model(ids, positions, documents, return_cache=True, where=last)
-        return logits, cache, positions[:, -1:] + 1
+        return logits, cache
 
-    def _grammar(self, prompt: Prompt, settings: Sampling) -> Grammar:
-        """The grammar of a prompt's task, with text spans bounded by what the model has room for."""
+    def _grammar(self, prompt: Prompt, settings: Sampling) -> tuple[Grammar, int]:
+        """The grammar of a prompt's task, with text spans bounded by what the model has room for, and the most ids that
+        it lets follow."""
         name = task_of(prompt.ids, self._vocabulary)
         outputs = TASKS[name].outputs
         if "eeg" in outputs and prompt.eeg_steps is None:
@@ -164,7 +182,8 @@ class Engine:
                 f"the model holds {needed + room}; give a shorter stretch of EEG or text"
             )
         max_text = min(settings.max_text, room // n_text) if n_text else None
-        return Grammar(self._vocabulary, name, eeg_steps=prompt.eeg_steps, max_text=max_text)
+        grammar = Grammar(self._vocabulary, name, eeg_steps=prompt.eeg_steps, max_text=max_text)
+        return grammar, needed - len(prompt.ids) + n_text * (max_text or 0)
 
     @torch.inference_mode()
     def score(self, prompt_ids: np.ndarray, continuations: Sequence[np.ndarray]) -> np.ndarray:
@@ -183,7 +202,7 @@ class Engine:
             )
         if not len(continuations):
             return np.zeros(0)
-        logits, cache, _ = self._prefill([prompt_ids])
+        logits, cache = self._prefill(prompt_ids)
         chunks = [continuations[i : i + ROWS] for i in range(0, len(continuations), ROWS)]
         return np.concatenate([self._scores(logits, cache, chunk) for chunk in chunks])
 

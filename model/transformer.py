@@ -129,6 +129,12 @@ class Neuroleon(nn.Module):
         logits = self.head(hidden if where is None else hidden[where])
         return logits if after is None else (logits, after)
 
+    def hidden_and_cache(self, ids: Tensor, positions: Tensor, documents: Tensor) -> tuple[Tensor, Cache]:
+        """What the head reads of each id (B, T, D), and the cache; arguments as of `forward`."""
+        hidden, cache = self._hidden(ids, positions, documents, None, return_cache=True)
+        assert cache is not None
+        return hidden, cache
+
     def _hidden(
         self, ids: Tensor, positions: Tensor | None, documents: Tensor | None, cache: Cache | None, return_cache: bool
     ) -> tuple[Tensor, Cache | None]:

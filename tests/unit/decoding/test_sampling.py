@@ -5,7 +5,7 @@ import torch
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.seed import torch_generator
-from neuroleon.decoding.constraints import constrain
+from neuroleon.decoding.constraints import candidates
 from neuroleon.decoding.guidance import guide
 from neuroleon.decoding.sampling import Sampling, choose, probabilities
 
@@ -46,13 +46,23 @@ def test_temperature_sharpens_and_zero_is_greedy() -> None:
 
 
 def test_closed_ids_are_never_drawn() -> None:
-    logits = constrain(
-        torch.randn(2, 50, generator=torch_generator(1)), [[range(3, 5), range(40, 41)], [range(49, 50)]]
-    )
+    found = candidates([[range(3, 5), range(40, 41)], [range(49, 50)]])
+    assert found.ids.tolist() == [3, 4, 40, 49]
+    logits = found.constrain(torch.randn(2, 4, generator=torch_generator(1)))
     generators = [torch_generator("a"), torch_generator("b")]
-    seen = torch.stack([choose(logits, Sampling(temperature=3.0), generators) for _ in range(200)])
+    seen = torch.stack([found.ids[choose(logits, Sampling(temperature=3.0), generators)] for _ in range(200)])
     assert set(seen[:, 0].tolist()) == {3, 4, 40}
     assert set(seen[:, 1].tolist()) == {49}
+
+
+def test_candidates_are_the_ids_that_any_row_may_have_each_once() -> None:
+    found = candidates([[range(10, 20), range(30, 31)], [range(15, 30)], [range(2, 4), range(3, 6)]])
+    assert found.ranges == (range(2, 6), range(10, 31))
+    assert found.ids.tolist() == [*range(2, 6), *range(10, 31)]
+    assert found.closed is not None
+    opened = [found.ids[~row].tolist() for row in found.closed]
+    assert opened == [[*range(10, 20), 30], [*range(15, 30)], [*range(2, 6)]]
+    assert candidates([[range(4, 9)]] * 3).closed is None
 
 
 def test_guidance_moves_from_the_unconditional_to_beyond_the_condition() -> None:
