@@ -26,6 +26,7 @@ from neuroleon.signals.recording import Event, Recording
 from neuroleon.signals.window import Window
 
 DEFAULT_MODEL = "models/default"
+GUIDANCE = 1.5
 
 
 def parser() -> ArgumentParser:
@@ -46,11 +47,14 @@ def parser() -> ArgumentParser:
     p.add_argument("--model", type=str, default=DEFAULT_MODEL, help="a model folder or a hub id")
     p.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
     p.add_argument("--n", type=int, default=4, help="number of answers")
+    p.add_argument("--best-of", type=int, default=1, help="each answer is the one, of so many, that the EEG speaks for")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers")
     p.add_argument("--temperature", type=float, default=0.7, help="0 takes the most likely id every time")
     p.add_argument("--top-k", type=int, default=0, help="0: all ids")
     p.add_argument("--top-p", type=float, default=0.9)
-    p.add_argument("--guidance", type=float, default=1.5, help="strength of the condition; 1: no guidance")
+    p.add_argument("--guidance", type=float | None, help="strength of the condition; 1: no guidance (default: 1.5)")
+    p.add_argument("--contrast-k", type=int, default=0, help="contrastive decoding with this K instead of guidance")
+    p.add_argument("--no-repeat", type=int, default=0, help="no so many ids in a row come twice in a text; 0: they may")
     p.add_argument(
         "--out", type=Path, default=Path("samples"), help="folder to write; one of an earlier run is replaced"
     )
@@ -193,6 +197,8 @@ def _write_answer(result: Result, number: int, folder: Path) -> dict[str, Any]:
     from PIL import Image
 
     entry: dict[str, Any] = {"ids": result.ids.tolist()}
+    if result.evidence is not None:
+        entry["nats_of_the_eeg"] = result.evidence
     if result.text is not None:
         entry["text"] = result.text
     if result.picture is not None:
@@ -273,7 +279,15 @@ def _load(args: Namespace) -> NeuroleonPipeline:
 def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
     task = task_for(args.task, {"eeg": args.eeg, "image": args.image, "text": args.text})
-    settings = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, guidance=args.guidance)
+    guidance = args.guidance if args.guidance is not None else 1.0 if args.contrast_k else GUIDANCE
+    settings = Sampling(
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        guidance=guidance,
+        contrast_k=args.contrast_k,
+        no_repeat=args.no_repeat,
+    )
     _check_out(args.out)
     pipeline = _load(args)
     question = _question(args, pipeline)
@@ -291,6 +305,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seed=args.seed,
         duration_s=(args.duration or _taught(pipeline, None)[1]) if "eeg" in task.outputs else None,
         montage=args.channels,
+        best_of=args.best_of,
     )
     recipe = pipeline.recipe_of(question) if question else None
     likelihoods = pipeline.label_likelihoods(stretch.window, recipe) if stretch and recipe else None

@@ -4,7 +4,7 @@ A row's ids depend on its prompt, the settings and its key, and on nothing else 
 signals nor pixels nor strings: `pipeline.py` does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,13 +14,14 @@ from torch import Tensor
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import torch_generator
-from neuroleon.decoding.constraints import candidates
-from neuroleon.decoding.guidance import guide
+from neuroleon.decoding.constraints import Candidates, candidates
+from neuroleon.decoding.guidance import contrast, guide
+from neuroleon.decoding.rows import Row
 from neuroleon.decoding.sampling import Sampling, choose
 from neuroleon.model.stepper import Context, Stepper
 from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.tokenizers.document import task_of
-from neuroleon.tokenizers.grammar import Grammar, State
+from neuroleon.tokenizers.grammar import Grammar
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import PAD, Vocabulary
 
@@ -31,36 +32,13 @@ ROWS = 32  # rows of one forward pass when scoring: bounds the memory of the log
 class Prompt:
     """The beginning of a document: `ids` through the opening mark of its first output.
 
-    `unconditional` is the prompt of the second stream of guidance (`document.unconditional_prompt`); needed when
-    guidance is not 1. `eeg_steps` is the length of an EEG output in steps of 125 ms; needed when the task has one.
+    `unconditional` is the prompt of the second stream (`document.unconditional_prompt`); needed for guidance and
+    contrast. `eeg_steps` is the length of an EEG output in steps of 125 ms; needed when the task has one.
     """
 
     ids: np.ndarray
     unconditional: np.ndarray | None = None
     eeg_steps: int | None = None
-
-
-class _Row:
-    """One document as it grows, by `room` ids at most."""
-
-    def __init__(self, prompt: Prompt, grammar: Grammar, room: int, generator: torch.Generator) -> None:
-        self.ids: list[int] = prompt.ids.tolist()
-        self.room = room
-        self.generator = generator
-        self._grammar = grammar
-        self._state: State = grammar.start(self.ids)
-
-    @property
-    def allowed(self) -> list[range]:
-        return self._grammar.allowed(self._state)
-
-    @property
-    def done(self) -> bool:
-        return self._grammar.done(self._state)
-
-    def append(self, id_shared: int) -> None:
-        self._state = self._grammar.advance(self._state, id_shared)
-        self.ids.append(id_shared)
 
 
 def _left_padded(prompts: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,7 +69,11 @@ class Engine:
 
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[Prompt], settings: Sampling, keys: Sequence[tuple[int | str, ...]]
+        self,
+        prompts: Sequence[Prompt],
+        settings: Sampling,
+        keys: Sequence[tuple[int | str, ...]],
+        on_id: Callable[[int, int], None] | None = None,
     ) -> list[np.ndarray]:
         """Continue each prompt to the end of its document.
 
@@ -99,6 +81,7 @@ class Engine:
             prompts: of any lengths and tasks.
             settings: how ids are chosen.
             keys: one per prompt, such as (seed, sample id): the key of the row's random numbers.
+            on_id: told of each id as it is chosen: which prompt's, and the id.
 
         Returns:
             Whole documents, prompt included, int32 shared ids: `document.parse` reads them.
@@ -108,30 +91,42 @@ class Engine:
             ConfigError: what guidance or an EEG output needs is absent.
         """
         rows = [
-            _Row(prompt, *self._grammar(prompt, settings), torch_generator(*key))
+            Row(
+                prompt.ids,
+                *self._grammar(prompt, settings),
+                torch_generator(*key),
+                self._vocabulary.text.ids,
+                settings.no_repeat,
+            )
             for prompt, key in zip(prompts, keys, strict=True)
         ]
         if rows:
-            self._grow(rows, _streams(prompts, settings), settings)
+            self._grow(rows, _streams(prompts, settings), settings, on_id)
         return [np.array(row.ids, dtype=np.int32) for row in rows]
 
     @cached_property
     def _stepper(self) -> Stepper:
         return Stepper(self._model)
 
-    def _grow(self, rows: list[_Row], streams: list[list[np.ndarray]], settings: Sampling) -> None:
+    def _grow(
+        self,
+        rows: list[Row],
+        streams: list[list[np.ndarray]],
+        settings: Sampling,
+        on_id: Callable[[int, int], None] | None,
+    ) -> None:
         """Append ids to all rows until each is done; `streams` are one batch, stream after stream."""
         hidden, context = self._read([prompt for stream in streams for prompt in stream], max(row.room for row in rows))
+        numbers = list(range(len(rows)))
         while True:
             open_ids = candidates([row.allowed for row in rows], hidden.device)
             logits = self._stepper.logits(hidden, open_ids.ranges).float()
-            if len(streams) > 1:
-                conditional, unconditional = logits.chunk(2)
-                logits = guide(conditional, unconditional, settings.guidance)
-            columns = choose(open_ids.constrain(logits), settings, [row.generator for row in rows])
+            columns = choose(_steered(logits, open_ids, settings), settings, [row.generator for row in rows])
             chosen = open_ids.ids[columns]
-            for row, id_shared in zip(rows, chosen.tolist(), strict=True):
+            for number, row, id_shared in zip(numbers, rows, chosen.tolist(), strict=True):
                 row.append(id_shared)
+                if on_id is not None:
+                    on_id(number, id_shared)
             running = [i for i, row in enumerate(rows) if not row.done]
             if not running:
                 return
@@ -139,7 +134,7 @@ class Engine:
                 kept = torch.tensor([stream * len(rows) + i for stream in range(len(streams)) for i in running])
                 kept = kept.to(hidden.device)
                 context, chosen = context.select(kept), chosen[kept[: len(running)]]
-                rows = [rows[i] for i in running]
+                rows, numbers = [rows[i] for i in running], [numbers[i] for i in running]
             hidden = self._stepper.step(chosen.repeat(len(streams)), context)
 
     def _read(self, prompts: Sequence[np.ndarray], room: int) -> tuple[Tensor, Context]:
@@ -229,12 +224,26 @@ def _log_p(logits: Tensor, ids: Tensor) -> Tensor:
     return -torch.nn.functional.cross_entropy(logits.double(), ids.to(logits.device), reduction="none").cpu()
 
 
+def _steered(logits: Tensor, open_ids: Candidates, settings: Sampling) -> Tensor:
+    """Logits (B, n) of all streams -> of the rows, with -inf where a row may not go."""
+    if not settings.two_streams:
+        return open_ids.constrain(logits)
+    conditional, unconditional = logits.chunk(2)
+    if not settings.contrast_k:
+        return open_ids.constrain(guide(conditional, unconditional, settings.guidance))
+    both = open_ids.constrain(conditional), open_ids.constrain(unconditional)
+    return contrast(*both, settings.contrast_k, settings.contrast_alpha)
+
+
 def _streams(prompts: Sequence[Prompt], settings: Sampling) -> list[list[np.ndarray]]:
-    """The prompts of each stream: with the condition, and without it where guidance asks for both."""
+    """The prompts of each stream: with the condition, and without it where both are asked for."""
     conditional = [prompt.ids for prompt in prompts]
-    if settings.guidance == 1:
+    if not settings.two_streams:
         return [conditional]
     unconditional = [prompt.unconditional for prompt in prompts if prompt.unconditional is not None]
     if len(unconditional) < len(prompts):
-        raise ConfigError(f"guidance is {settings.guidance}, but a prompt has no unconditional form; give it, or use 1")
+        raise ConfigError(
+            "guidance and contrast_k read each prompt without its condition, too, and a prompt has no unconditional "
+            "form; give it, or leave them at 1 and 0"
+        )
     return [conditional, unconditional]

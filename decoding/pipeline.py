@@ -1,7 +1,7 @@
 """From a model folder to answers: windows, pictures and sentences in; pictures, sentences and windows out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from neuroleon.common.files import read_json, sha256_file, verify_folder
 from neuroleon.common.hub import local_folder
 from neuroleon.decoding.engine import Engine, Prompt
 from neuroleon.decoding.labels import LabelSet, load_labels
+from neuroleon.decoding.rerank import evidence_of
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.model.weights import load_model
 from neuroleon.signals.montage import electrode_positions
@@ -32,9 +33,13 @@ TEN_TWENTY = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """One answer: what the task's outputs hold, and the whole document as shared ids."""
+    """One answer: what the task's outputs hold, and the whole document as shared ids.
+
+    `evidence` is what it was chosen by where it is the best of several: nats of the EEG given this answer.
+    """
 
     ids: np.ndarray
+    evidence: float | None = None
     text: str | None = None
     picture: np.ndarray | None = None  # uint8 (H, W, 3)
     eeg: Window | None = None
@@ -107,6 +112,7 @@ class NeuroleonPipeline:
         seed: int = 0,
         duration_s: float | None = None,
         montage: Sequence[str] = TEN_TWENTY,
+        best_of: int = 1,
     ) -> list[Result]:
         """`n` answers to one prompt; answer i is the same for every `n` above i.
 
@@ -120,9 +126,12 @@ class NeuroleonPipeline:
             seed: of the random numbers.
             duration_s: length of an EEG output, whole steps of 125 ms.
             montage: electrode names of an EEG output.
+            best_of: each answer is, of so many, the one from which the model itself would rather expect the EEG
+                (image2eeg, text2eeg): the noisy channel turned round.
 
         Raises:
-            ConfigError: unknown task, an input missing or too many, a duration that is no whole number of steps.
+            ConfigError: unknown task, an input missing or too many, a duration that is no whole number of steps, or
+                the best asked for where there is no EEG to choose by.
             DataError: an input that its tokenizer refuses, or that is too long for the model.
         """
         given = {"eeg": eeg, "image": image, "text": text}
@@ -130,8 +139,10 @@ class NeuroleonPipeline:
         if asks.asks_question != bool(question):
             wants = "a question, which is not given" if asks.asks_question else "no question; leave it away"
             raise ConfigError(f"task {task} takes {wants}")
-        if n < 1:
-            raise ConfigError(f"n is {n}; ask for at least 1 answer")
+        if n < 1 or best_of < 1:
+            raise ConfigError(f"n is {n}, best_of {best_of}; ask for at least 1 answer, the best of 1 or more")
+        if best_of > 1 and "eeg" not in asks.inputs:
+            raise ConfigError(f"task {task} has no EEG that could choose the best of {best_of} answers; leave best_of")
         asked = Prompt(
             ids=self._prompt(asks, given, question),
             unconditional=unconditional_prompt(task, self.vocabulary),
@@ -141,8 +152,13 @@ class NeuroleonPipeline:
         unknown = [name for name, position in zip(montage, positions, strict=True) if np.isnan(position[:3]).any()]
         if unknown or not len(montage):
             raise DataError(f"montage: no known position for {', '.join(unknown) or 'no electrode'}; use 10-05 names")
-        documents = self.engine.generate([asked] * n, settings or Sampling(), [(seed, i) for i in range(n)])
-        return [self._result(ids, positions, tuple(montage)) for ids in documents]
+        keys = [(seed, i) for i in range(n * best_of)]
+        documents = self.engine.generate([asked] * len(keys), settings or Sampling(), keys)
+        if best_of == 1:
+            return [self._result(ids, positions, tuple(montage)) for ids in documents]
+        evidence = evidence_of(documents, self.engine, self.vocabulary, self.text)
+        best = [max(range(i, i + best_of), key=lambda k: evidence[k]) for i in range(0, len(keys), best_of)]
+        return [replace(self._result(documents[k], positions, tuple(montage)), evidence=evidence[k]) for k in best]
 
     def label_likelihoods(self, eeg: Window, recipe: str) -> dict[str, float]:
         """Probability of each label of a recipe as the answer to its question, among these labels; they sum to 1.

@@ -15,7 +15,9 @@ class Sampling:
     """How the next id is chosen.
 
     `temperature` 0 takes the most likely id. `top_k` 0 and `top_p` 1 leave all ids in. `guidance` is the scale of
-    classifier-free guidance: 1 is none, 0 ignores the condition. `max_text` bounds a text span, in ids.
+    classifier-free guidance: 1 is none, 0 ignores the condition. `contrast_k` is the K of contrastive decoding CD-K, 0
+    is none; ids less likely than `contrast_alpha` of the K-th are out. `max_text` bounds a text span, in ids, and
+    `no_repeat` forbids a span to have the same so many ids in a row twice (0: it may).
 
     Raises:
         ConfigError: a setting out of its range.
@@ -25,7 +27,10 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     guidance: float = 1.0
+    contrast_k: int = 0
+    contrast_alpha: float = 0.1
     max_text: int = 128
+    no_repeat: int = 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -36,8 +41,24 @@ class Sampling:
             raise ConfigError(f"sampling: top_p is {self.top_p}, expected above 0 and at most 1")
         if not (math.isfinite(self.guidance) and self.guidance >= 0):
             raise ConfigError(f"sampling: guidance is {self.guidance}, expected 0 or more; 1 is none")
+        if self.contrast_k < 0 or not 0 < self.contrast_alpha <= 1:
+            raise ConfigError(
+                f"sampling: contrast_k is {self.contrast_k}, expected 0 (none) or more, and contrast_alpha is "
+                f"{self.contrast_alpha}, expected above 0 and at most 1"
+            )
+        if self.contrast_k and self.guidance != 1:
+            raise ConfigError(
+                "sampling: guidance and contrast_k are two ways to use the same second stream; choose one"
+            )
+        if self.no_repeat < 0:
+            raise ConfigError(f"sampling: no_repeat is {self.no_repeat}, expected 0 (off) or more")
         if self.max_text < 1:
             raise ConfigError(f"sampling: max_text is {self.max_text}, expected at least 1")
+
+    @property
+    def two_streams(self) -> bool:
+        """Whether the prompt without its condition is read, too."""
+        return self.guidance != 1 or self.contrast_k > 0
 
 
 def probabilities(logits: Tensor, settings: Sampling) -> Tensor:

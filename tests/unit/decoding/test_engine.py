@@ -91,6 +91,62 @@ def test_cached_greedy_decoding_equals_recomputing_everything(
         assert single.tolist() == want.tolist()
 
 
+def test_every_id_is_told_as_it_is_chosen(engine: Engine) -> None:
+    told: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    made = engine.generate(RAGGED, WARM, KEYS, on_id=lambda row, id_shared: told[row].append(id_shared))
+    for row, (asked, ids) in enumerate(zip(RAGGED, made, strict=True)):
+        assert told[row] == ids[len(asked.ids) :].tolist()
+
+
+def test_a_prompt_that_comes_often_is_read_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = engine._stepper.read, []
+    monkeypatch.setattr(engine._stepper, "read", lambda ids, *rest: seen.append(len(ids)) or read(ids, *rest))
+    prompts = [RAGGED[0], RAGGED[1], RAGGED[0], RAGGED[0]]
+    keys = [(0, name) for name in "abcd"]
+    together = engine.generate(prompts, Sampling(guidance=2.0, max_text=6), keys)
+    assert seen == [4], "two prompts, and each without its condition"
+    alone = [
+        engine.generate([p], Sampling(guidance=2.0, max_text=6), [k])[0] for p, k in zip(prompts, keys, strict=True)
+    ]
+    assert [ids.tolist() for ids in together] == [ids.tolist() for ids in alone]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_no_run_of_ids_comes_twice_in_a_text(engine: Engine, n: int) -> None:
+    asked = a_prompt("eeg2both", (eeg_span(2),))
+    settings = Sampling(temperature=0.3, max_text=25, no_repeat=n)
+    keys = [(0, i) for i in range(8)]
+    spans = [parse(ids, VOCABULARY).spans[1].ids_local.tolist() for ids in engine.generate([asked] * 8, settings, keys)]
+    free = Sampling(temperature=0.3, max_text=25)
+    plain = [parse(ids, VOCABULARY).spans[1].ids_local.tolist() for ids in engine.generate([asked] * 8, free, keys)]
+    assert not any(repeats(span, n) for span in spans)
+    assert any(repeats(span, n) for span in plain)
+
+
+def repeats(ids: list[int], n: int) -> bool:
+    runs = [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
+    return len(set(runs)) < len(runs)
+
+
+def test_contrast_asks_what_the_condition_adds(model: Neuroleon, engine: Engine) -> None:
+    """Greedy contrastive decoding, id by id, from the formula of the paper."""
+    settings = Sampling(temperature=0, contrast_k=3, contrast_alpha=0.2, max_text=6)
+    for asked, task in zip(RAGGED, ("eeg2image", "eeg2both", "text2eeg"), strict=True):
+        grammar = Grammar(VOCABULARY, task, eeg_steps=asked.eeg_steps, max_text=settings.max_text)
+        state, made = grammar.start(asked.ids), []
+        while not grammar.done(state):
+            allowed = [i for ids in grammar.allowed(state) for i in ids]
+            starts = [torch.tensor([*start.tolist(), *made])[None] for start in (asked.ids, asked.unconditional)]
+            with torch.no_grad():
+                expert, amateur = (model(start)[0, -1][allowed].log_softmax(0) for start in starts)
+            enough = 0.2 * expert.exp().sort(descending=True).values[: settings.contrast_k][-1]
+            score = [float(e - a) if e.exp() >= enough else -np.inf for e, a in zip(expert, amateur, strict=True)]
+            made.append(allowed[int(np.argmax(score))])
+            state = grammar.advance(state, made[-1])
+        (found,) = engine.generate([asked], settings, [(0,)])
+        assert found.tolist() == [*asked.ids.tolist(), *made]
+
+
 def test_guidance_changes_the_answer(engine: Engine) -> None:
     without = engine.generate(RAGGED, GREEDY, KEYS)
     strong = engine.generate(RAGGED, Sampling(temperature=0, guidance=5, max_text=6), KEYS)

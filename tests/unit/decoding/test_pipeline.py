@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.window import Window
-from neuroleon.tokenizers.document import parse
+from neuroleon.tokenizers.document import OUTPUT, Document, parse, render
+from neuroleon.tokenizers.tasks import TASKS
 
 SHORT = Sampling(max_text=8)
 
@@ -68,6 +70,38 @@ def test_more_answers_do_not_change_the_first(pipeline: NeuroleonPipeline) -> No
     assert not np.array_equal(pipeline.run("eeg2image", eeg=window(), seed=6)[0].ids, one[0].ids)
 
 
+@pytest.mark.parametrize("task", ["eeg2image", "eeg2both"])
+def test_the_best_of_several_is_the_one_that_the_eeg_is_likeliest_after(model_folder: Path, task: str) -> None:
+    pipeline = NeuroleonPipeline.load(model_folder)
+    torch.manual_seed(0)
+    with torch.no_grad():  # as it is made, it finds everything alike
+        for parameter in pipeline.engine._model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    best = pipeline.run(task, eeg=window(), n=2, best_of=3, seed=5, settings=SHORT)
+    every = pipeline.run(task, eeg=window(), n=6, seed=5, settings=SHORT)
+    found = [evidence(pipeline, result.ids) for result in every]
+    assert len(set(found)) > 3
+    for i, result in enumerate(best):
+        k = 3 * i + int(np.argmax(found[3 * i : 3 * i + 3]))
+        assert np.array_equal(result.ids, every[k].ids)
+        assert result.evidence == pytest.approx(found[k], abs=1e-3)
+
+
+def evidence(pipeline: NeuroleonPipeline, ids: np.ndarray) -> float:
+    """Nats of the EEG after each output, from documents written out and read by the plain forward."""
+    eeg, *outputs = parse(ids, pipeline.vocabulary).spans
+    total = 0.0
+    for output in outputs:
+        task = f"{output.modality}2eeg"
+        words = pipeline.text.encode([TASKS[task].instructions[0]])[0]
+        rendered = render(Document(task, np.array(words), (output, eeg)), pipeline.vocabulary)
+        row = torch.from_numpy(rendered.ids.astype(np.int64))[None]
+        with torch.no_grad():
+            nats = pipeline.engine._model(row)[0, :-1].double().log_softmax(-1).gather(1, row[0, 1:, None])[:, 0]
+        total += float(nats[torch.from_numpy(rendered.part[1:] == OUTPUT)].sum())
+    return total
+
+
 def test_the_montage_of_generated_eeg_is_chosen(pipeline: NeuroleonPipeline) -> None:
     result = pipeline.run("text2eeg", text="a", duration_s=0.125, montage=("Oz", "Fz"))[0]
     assert result.eeg is not None
@@ -107,6 +141,8 @@ def test_a_picture_is_named_by_the_nearest_picture_of_a_label(pipeline: Neuroleo
         ("text2eeg", {"text": "a", "duration_s": 0.2}, "whole steps of 0.125"),
         ("eeg2image", {"eeg": window(), "duration_s": 1.0}, "makes no EEG"),
         ("image", {"n": 0}, "at least 1"),
+        ("image", {"best_of": 2}, "no EEG"),
+        ("eeg2image", {"eeg": window(), "best_of": 0}, "best of 1"),
     ],
 )
 def test_wrong_requests_are_named(pipeline: NeuroleonPipeline, task: str, inputs: dict, message: str) -> None:

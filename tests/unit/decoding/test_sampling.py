@@ -6,7 +6,7 @@ import torch
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.seed import torch_generator
 from neuroleon.decoding.constraints import candidates
-from neuroleon.decoding.guidance import guide
+from neuroleon.decoding.guidance import contrast, guide
 from neuroleon.decoding.sampling import Sampling, choose, probabilities
 
 PROBS = torch.tensor([[0.5, 0.2, 0.15, 0.1, 0.05]])
@@ -65,6 +65,18 @@ def test_candidates_are_the_ids_that_any_row_may_have_each_once() -> None:
     assert candidates([[range(4, 9)]] * 3).closed is None
 
 
+def test_contrast_is_the_formula_where_the_condition_finds_it_plausible() -> None:
+    p, q = torch.tensor([[0.5, 0.3, 0.15, 0.05, 0.0]]), torch.tensor([[0.5, 0.1, 0.05, 0.35, 0.0]])
+    found = contrast(p.log(), q.log(), 2, 0.5)  # at least half of .3
+    torch.testing.assert_close(found[0, :3], torch.tensor([1.0, 3.0, 3.0]).log())
+    assert torch.isneginf(found[0, 3:]).all()
+    alone = contrast(p.log(), q.log(), 1, 0.5)  # at least half of .5
+    assert alone[0].isfinite().tolist() == [True, True, False, False, False]
+    everything = contrast(p.log() + 7, q.log() - 3, 99, 0.1)  # more than there are; no constant matters
+    torch.testing.assert_close(everything[0, :4], (p / q)[0, :4].log())
+    assert torch.isneginf(everything[0, 4])
+
+
 def test_guidance_moves_from_the_unconditional_to_beyond_the_condition() -> None:
     c, u = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 2.5])
     torch.testing.assert_close(guide(c, u, 1.0), c)
@@ -81,6 +93,10 @@ def test_guidance_moves_from_the_unconditional_to_beyond_the_condition() -> None
         {"top_p": 0.0},
         {"guidance": -0.1},
         {"max_text": 0},
+        {"no_repeat": -1},
+        {"contrast_k": -1},
+        {"contrast_k": 4, "contrast_alpha": 0.0},
+        {"contrast_k": 4, "guidance": 2.0},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict) -> None:
