@@ -46,6 +46,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--channels", type=list[str], default=list(TEN_TWENTY), help="electrodes of EEG that is generated")
     p.add_argument("--model", type=str, default=DEFAULT_MODEL, help="a model folder or a hub id")
     p.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
+    p.add_argument("--precision", type=str, default="float32", help="of the weights: float32, bfloat16 or int8 (cpu)")
     p.add_argument("--n", type=int, default=4, help="number of answers")
     p.add_argument("--best-of", type=int, default=1, help="each answer is the one, of so many, that the EEG speaks for")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers")
@@ -272,7 +273,7 @@ def _load(args: Namespace) -> NeuroleonPipeline:
         raise CheckpointError(
             f"{args.model}: no model here; train one (README.md), or give a folder or hub id as --model"
         )
-    return NeuroleonPipeline.load(args.model, args.device)
+    return NeuroleonPipeline.load(args.model, args.device, args.precision)
 
 
 @exit_cleanly

@@ -1,6 +1,6 @@
 """The grammar of documents as the columns of the head that are worth computing."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -24,15 +24,20 @@ class Candidates:
         return logits if self.closed is None else logits.masked_fill(self.closed, -torch.inf)
 
 
-def candidates(allowed: Sequence[Sequence[range]], device: torch.device | str = "cpu") -> Candidates:
-    """What the grammar allows in each row -> the candidates of the batch."""
+def candidates(
+    allowed: Sequence[Sequence[range]], but: Sequence[Set[int]] = (), device: torch.device | str = "cpu"
+) -> Candidates:
+    """What the grammar allows in each row, but for some ids of each -> the candidates of the batch."""
     ranges = _merged([ids for of_row in allowed for ids in of_row])
     ids = torch.cat([torch.arange(r.start, r.stop) for r in ranges])
     closed = None
     if any(list(of_row) != list(allowed[0]) for of_row in allowed):
         opened = [[(ids >= r.start) & (ids < r.stop) for r in of_row] for of_row in allowed]
-        closed = ~torch.stack([torch.stack(of_row).any(dim=0) for of_row in opened]).to(device)
-    return Candidates(ranges, ids.to(device), closed)
+        closed = ~torch.stack([torch.stack(of_row).any(dim=0) for of_row in opened])
+    if any(but):
+        left_out = torch.stack([torch.isin(ids, torch.tensor(sorted(of_row), dtype=ids.dtype)) for of_row in but])
+        closed = left_out if closed is None else closed | left_out
+    return Candidates(ranges, ids.to(device), None if closed is None else closed.to(device))
 
 
 def _merged(ranges: list[range]) -> tuple[range, ...]:

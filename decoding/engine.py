@@ -18,7 +18,7 @@ from neuroleon.decoding.constraints import Candidates, candidates
 from neuroleon.decoding.guidance import contrast, guide
 from neuroleon.decoding.rows import Row
 from neuroleon.decoding.sampling import Sampling, choose
-from neuroleon.model.stepper import Context, Stepper
+from neuroleon.model.stepper import Context, Precision, Stepper
 from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.tokenizers.document import task_of
 from neuroleon.tokenizers.grammar import Grammar
@@ -55,17 +55,21 @@ def _left_padded(prompts: Sequence[np.ndarray], device: torch.device) -> tuple[T
 class Engine:
     """Continues prompts with a trained model, and scores given continuations.
 
+    Args:
+        precision: of the copy of the weights that prompts are continued with; scores are the model's own.
+
     Raises:
         ConfigError: the model was built for another number of ids than the vocabulary has.
     """
 
-    def __init__(self, model: Neuroleon, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: Neuroleon, vocabulary: Vocabulary, precision: Precision = "float32") -> None:
         if model.n_ids != vocabulary.size:
             raise ConfigError(
                 f"the model knows {model.n_ids} ids, the vocabulary has {vocabulary.size}; take both from one folder"
             )
         self._model = model.eval()
         self._vocabulary = vocabulary
+        self._precision = precision
 
     @torch.inference_mode()
     def generate(
@@ -106,7 +110,7 @@ class Engine:
 
     @cached_property
     def _stepper(self) -> Stepper:
-        return Stepper(self._model)
+        return Stepper(self._model, self._precision)
 
     def _grow(
         self,
@@ -119,7 +123,7 @@ class Engine:
         hidden, context = self._read([prompt for stream in streams for prompt in stream], max(row.room for row in rows))
         numbers = list(range(len(rows)))
         while True:
-            open_ids = candidates([row.allowed for row in rows], hidden.device)
+            open_ids = candidates([row.allowed for row in rows], [row.repeating for row in rows], hidden.device)
             logits = self._stepper.logits(hidden, open_ids.ranges).float()
             columns = choose(_steered(logits, open_ids, settings), settings, [row.generator for row in rows])
             chosen = open_ids.ids[columns]

@@ -15,6 +15,7 @@ from neuroleon.decoding.engine import Engine, Prompt
 from neuroleon.decoding.labels import LabelSet, load_labels
 from neuroleon.decoding.rerank import evidence_of
 from neuroleon.decoding.sampling import Sampling
+from neuroleon.model.stepper import Precision
 from neuroleon.model.weights import load_model
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.window import Window
@@ -62,8 +63,11 @@ class NeuroleonPipeline:
     fingerprint: str
 
     @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "NeuroleonPipeline":
-        """From a model folder, or a hub id such as `organisation/name` where no such folder exists.
+    def load(
+        cls, folder: str | Path, device: str | torch.device = "cpu", precision: Precision = "float32"
+    ) -> "NeuroleonPipeline":
+        """From a model folder, or a hub id such as `organisation/name` where no such folder exists; answers are made
+        in `precision`.
 
         Raises:
             CheckpointError: absent, damaged, or its parts do not belong together.
@@ -89,7 +93,7 @@ class NeuroleonPipeline:
                 "both must come from one training run"
             )
         return cls(
-            engine=Engine(model, vocabulary),
+            engine=Engine(model, vocabulary, precision),
             vocabulary=vocabulary,
             text=text,
             image=image,

@@ -1,7 +1,6 @@
 """One document as it grows: where its grammar stands, and which ids it may have next."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,12 +34,15 @@ class Row:
 
     @property
     def allowed(self) -> list[range]:
-        """Disjoint ranges of the ids that may come next."""
-        ranges = self._grammar.allowed(self._state)
-        if not self._no_repeat or self._text not in ranges:
-            return ranges
-        rest = _without(self._text, _would_repeat(self.ids, self._text, self._no_repeat))
-        return rest + [ids for ids in ranges if ids != self._text]
+        """Disjoint ranges of the ids that the grammar lets come next."""
+        return self._grammar.allowed(self._state)
+
+    @property
+    def repeating(self) -> set[int]:
+        """Those of them that may not come, because they would repeat a run of the text."""
+        if not self._no_repeat or self._text not in self.allowed:
+            return set()
+        return _would_repeat(self.ids, self._text, self._no_repeat)
 
     @property
     def done(self) -> bool:
@@ -59,9 +61,3 @@ def _would_repeat(ids: Sequence[int], text: range, n: int) -> set[int]:
     span = list(ids[start:])
     last = span[len(span) - n + 1 :]
     return {span[i + n - 1] for i in range(len(span) - n + 1) if span[i : i + n - 1] == last}
-
-
-def _without(ids: range, left_out: set[int]) -> list[range]:
-    """The rest of a range, in order."""
-    cuts = [ids.start - 1, *sorted(left_out), ids.stop]
-    return [range(a + 1, b) for a, b in pairwise(cuts) if a + 1 < b]

@@ -8,16 +8,20 @@ head is asked for the ids in question only. The weights are copies, in the order
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from x_transformers.x_transformers import Attention, FeedForward, RMSNorm
 
+from neuroleon.common.errors import ConfigError
 from neuroleon.model.embed import Codebook
 from neuroleon.model.transformer import Cache, Neuroleon
 
+Precision = Literal["float32", "bfloat16", "int8"]
+INT8_WIDTH = 64  # of which the inputs of an 8-bit product must be a multiple
 TINY = 1e-24  # squared size below which a vector is nothing; a mean square in training is about 1
 
 
@@ -50,28 +54,52 @@ class Context:
         )
 
 
+class Product(Protocol):
+    """x (..., n) -> (..., m): a linear map in some precision."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class _Block:
     """Weights of one block; the scales of norms are in the products that follow them."""
 
-    qkv: Tensor  # ((H * G + 2 * H) * K, D)
+    qkv: Product  # D -> (H * G + 2 * H) * K
     scale: Tensor  # (H * G + H, K), of queries and keys
-    out: Tensor  # (D, H * G * K)
-    up: Tensor  # (2 * F, D)
-    down: Tensor  # (D, F)
+    out: Product  # H * G * K -> D
+    up: Product  # D -> 2 * F
+    down: Product  # F -> D
 
 
 class Stepper:
-    """A copy of a model that reads one id of each row after another."""
+    """A copy of a model that reads one id of each row after another.
 
-    def __init__(self, model: Neuroleon) -> None:
+    Args:
+        precision: of the copy. `int8` are weights of 8 bits with a scale for each output, on a CPU: a quarter of the
+            memory to read, and logits that differ by some hundredths (`benchmarks/decode.py`).
+
+    Raises:
+        ConfigError: no such precision, or sizes that 8-bit products do not take.
+    """
+
+    def __init__(self, model: Neuroleon, precision: Precision = "float32") -> None:
         self._model, config = model, model.config
+        if precision not in get_args(Precision):
+            raise ConfigError(f"precision is {precision!r}; expected {', '.join(get_args(Precision))}")
+        sizes = (config.dim, config.ff_dim, config.heads * config.dim_head)
+        if precision == "int8" and any(size % INT8_WIDTH for size in sizes):
+            raise ConfigError(f"precision int8 needs widths that are multiples of {INT8_WIDTH}, the model has {sizes}")
+        if precision == "int8" and model.device.type != "cpu":
+            raise ConfigError(f"precision int8 is for a CPU, the model is on {model.device}; choose bfloat16")
+        self._precision = precision
+        self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._heads, self._groups, self._width = config.kv_heads, config.heads // config.kv_heads, config.dim_head
         # pairs that are turned together: the library's are neighbours, ours are halves, which are read in one piece
         self._halves = torch.arange(self._width, device=model.device).reshape(-1, 2).T.flatten()
         layers = model.blocks.layers
         self._blocks = [self._block(*layers[i : i + 2]) for i in range(0, len(layers), 2)]
-        self._norm, self._head = _scale(model.blocks.final_norm), model.head.weight.detach()
+        self._norm = _scale(model.blocks.final_norm).to(self._dtype)
+        self._head, self._heads_of = model.head.weight.detach(), dict[range, Product]()
         self._frequencies = model.blocks.rotary_pos_emb.inv_freq
         self._embed(model)
 
@@ -83,7 +111,7 @@ class Stepper:
             What the model makes of the last ids (B, D), for `logits`, and the context, with room for so many more ids.
         """
         hidden, cache = self._model.hidden_and_cache(ids, positions, documents)
-        return hidden[:, -1], self._context(cache, room)
+        return hidden[:, -1].to(self._dtype), self._context(cache, room)
 
     @torch.inference_mode()
     def step(self, ids: Tensor, context: Context) -> Tensor:
@@ -94,15 +122,18 @@ class Stepper:
         seen = None if context.hidden is None else ~context.hidden[:, None, None, : context.length]
         for block, keys, values in zip(self._blocks, context.keys, context.values, strict=True):
             x = x + self._attention(block, x, keys, values, place, cos, sin, seen)
-            up, gate = functional.linear(_unit(x), block.up).chunk(2, dim=-1)
-            x = x + functional.linear(up * functional.silu(gate), block.down)
+            up, gate = block.up(_unit(x)).chunk(2, dim=-1)
+            x = x + block.down(up * functional.silu(gate))
         context.position = context.position + 1
         return _unit(x) * self._norm
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor, ranges: Sequence[range]) -> Tensor:
         """hidden (B, D) -> logits of the ids in these ranges, one range's after another's."""
-        return torch.cat([functional.linear(hidden, self._head[ids.start : ids.stop]) for ids in ranges], dim=-1)
+        for ids in ranges:
+            if ids not in self._heads_of:
+                self._heads_of[ids] = self._product(self._head[ids.start : ids.stop])
+        return torch.cat([self._heads_of[ids](hidden) for ids in ranges], dim=-1)
 
     def _attention(
         self,
@@ -116,26 +147,26 @@ class Stepper:
         seen: Tensor | None,
     ) -> Tensor:
         h, g, k = self._heads, self._groups, self._width
-        qkv = functional.linear(_unit(x), block.qkv).view(len(x), h * g + 2 * h, k)
+        qkv = block.qkv(_unit(x)).view(len(x), h * g + 2 * h, k)
         turned = _unit(qkv[:, :-h]) * block.scale
         turned = turned * cos + torch.cat(turned.chunk(2, dim=-1)[::-1], dim=-1) * sin
         keys[:, :, place], values[:, :, place] = turned[:, -h:], qkv[:, -h:]
         heard = functional.scaled_dot_product_attention(
             turned[:, :-h].view(len(x), h, g, k), keys[:, :, : place + 1], values[:, :, : place + 1], attn_mask=seen
         )
-        return functional.linear(heard.reshape(len(x), -1), block.out)
+        return block.out(heard.reshape(len(x), -1))
 
     def _turn(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and signed sines (B, 1, K) of the angles at positions (B,)."""
         angle = position[:, None, None] * self._frequencies
-        cos, sin = angle.cos(), angle.sin()
+        cos, sin = angle.cos().to(self._dtype), angle.sin().to(self._dtype)
         return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
     def _context(self, cache: Cache, room: int) -> Context:
         """The library's cache with its keys turned to where they stand, and room behind."""
         n_rows, length = cache.positions.shape
         shape = (len(self._blocks), n_rows, self._heads, length + room, self._width)
-        keys, values = (cache.layers[0][0].new_empty(shape) for _ in range(2))
+        keys, values = (torch.empty(shape, dtype=self._dtype, device=cache.ids.device) for _ in range(2))
         cos, sin = self._turn(cache.positions.flatten())
         cos, sin = (x.view(n_rows, 1, length, self._width) for x in (cos, sin))
         for i, (of_keys, of_values) in enumerate(cache.layers):
@@ -161,7 +192,7 @@ class Stepper:
     def _embed(self, model: Neuroleon) -> None:
         """What each id adds to its step (V, D), what it has beside (V, D), and the id that goes before it in a step."""
         embed = model.embed
-        self._own = functional.embedding(embed.free_row, embed.free).detach().clone()
+        self._own = functional.embedding(embed.free_row, embed.free).detach().to(self._dtype)
         self._beside = torch.zeros_like(self._own)
         self._slot = torch.full((model.n_ids,), -1, device=model.device)
         for book in embed.codebooks:
@@ -196,12 +227,24 @@ class Stepper:
         qkv = torch.cat([queries.flatten(0, 1), keys.flatten(0, 1), attention.to_v.weight])
         gated, _, down = feed.ff
         return _Block(
-            qkv=(qkv * _scale(norm)).detach(),
-            scale=scale[:, self._halves].detach(),
-            out=attention.to_out.weight.view(-1, h * g, k)[:, order].flatten(1).detach(),
-            up=(gated.proj.weight * _scale(norm_ff)).detach(),
-            down=down.weight.detach(),
+            qkv=self._product(qkv * _scale(norm)),
+            scale=scale[:, self._halves].detach().to(self._dtype),
+            out=self._product(attention.to_out.weight.view(-1, h * g, k)[:, order].flatten(1)),
+            up=self._product(gated.proj.weight * _scale(norm_ff)),
+            down=self._product(down.weight),
         )
+
+    def _product(self, weight: Tensor) -> Product:
+        """The linear map of a weight (m, n) in the precision of the copy."""
+        weight = weight.detach()
+        if self._precision != "int8":
+            return partial(functional.linear, weight=weight.to(self._dtype))
+        size = weight.abs().amax(dim=1).clamp_min(TINY) / 127
+        return partial(_int8_product, weight=(weight / size[:, None]).round().to(torch.int8), size=size.bfloat16())
+
+
+def _int8_product(x: Tensor, weight: Tensor, size: Tensor) -> Tensor:
+    return torch._weight_int8pack_mm(x.bfloat16(), weight, size).to(x.dtype)
 
 
 def _scale(norm: RMSNorm) -> Tensor:

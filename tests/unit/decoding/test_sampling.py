@@ -63,6 +63,10 @@ def test_candidates_are_the_ids_that_any_row_may_have_each_once() -> None:
     opened = [found.ids[~row].tolist() for row in found.closed]
     assert opened == [[*range(10, 20), 30], [*range(15, 30)], [*range(2, 6)]]
     assert candidates([[range(4, 9)]] * 3).closed is None
+    but = candidates([[range(4, 9)]] * 2, [{5, 7}, set()])
+    assert but.closed is not None
+    assert but.ids[~but.closed[0]].tolist() == [4, 6, 8]
+    assert not but.closed[1].any()
 
 
 def test_contrast_is_the_formula_where_the_condition_finds_it_plausible() -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuroleon.common.errors import ConfigError
 from neuroleon.model.config import ModelConfig
-from neuroleon.model.stepper import Stepper
+from neuroleon.model.stepper import Precision, Stepper
 from neuroleon.model.transformer import Neuroleon
 
 CONFIG = ModelConfig(dim=64, depth=3, heads=6, kv_heads=2, dim_head=16, max_length=64)
@@ -34,15 +35,15 @@ def rows(n: int, length: int) -> Tensor:
     return ids
 
 
-def stepped(made: Neuroleon, ids: Tensor, cut: int) -> Tensor:
+def stepped(made: Neuroleon, ids: Tensor, cut: int, precision: Precision = "float32") -> Tensor:
     """Logits (B, T - cut + 1, V) after the first `cut` ids and after each later one."""
-    stepper = Stepper(made)
+    stepper = Stepper(made, precision)
     positions = torch.arange(cut).expand(len(ids), -1)
     hidden, context = stepper.read(ids[:, :cut], positions, torch.zeros_like(positions), ids.shape[1] - cut)
     found = [stepper.logits(hidden, WHOLE)]
     for column in ids[:, cut:].T:
         found.append(stepper.logits(stepper.step(column, context), WHOLE))
-    return torch.stack(found, dim=1)
+    return torch.stack(found, dim=1).float()
 
 
 @pytest.mark.parametrize("cut", [1, 12, 13, 17, 39])
@@ -85,3 +86,23 @@ def test_only_the_ids_in_question_are_asked_for() -> None:
     asked = [range(3, 7), range(90, 130)]
     expected = stepper.logits(hidden, WHOLE)[:, [i for ids in asked for i in ids]]
     torch.testing.assert_close(stepper.logits(hidden, asked), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("precision", "close"), [("bfloat16", 0.05), ("int8", 0.05)])
+def test_coarser_weights_say_nearly_the_same(precision: Precision, close: float) -> None:
+    config = replace(CONFIG, dim=128, heads=4, dim_head=32, ff_mult=2.0)
+    made, ids = model(config), rows(3, 40)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(0.3)
+    whole = made(ids)[:, 12:]
+    found = stepped(made, ids, 13, precision)
+    assert (found - whole).norm() < close * whole.norm()
+    assert not torch.equal(found, whole)
+
+
+def test_precisions_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="float32, bfloat16, int8"):
+        Stepper(model(), "int4")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="multiples of 64"):
+        Stepper(model(replace(CONFIG, dim=96)), "int8")
