@@ -294,14 +294,15 @@ def _logistic(strength: float) -> Any:
 
 
 def latent_probe(
-    train_features: Sequence[np.ndarray], test_features: Sequence[np.ndarray], labels: Labels, seed: int = 0
-) -> dict[str, ProbeResult]:
-    """Logistic regressions on what windows became, (n_steps, D) each: on steps in a row, and on their mean.
+    train_features: Sequence[np.ndarray],
+    test_features: Sequence[np.ndarray],
+    labels: Labels,
+    view: Literal["time-resolved", "pooled"],
+    seed: int = 0,
+) -> ProbeResult:
+    """Logistic regression on what windows became, (n_steps, D) each: on steps in a row, or on their mean.
 
     More than 128 numbers become their principal components; C is chosen by folds over the trials of training windows.
-
-    Returns:
-        `time-resolved` and `pooled`.
 
     Raises:
         DataError: windows of unequal numbers of steps.
@@ -309,16 +310,12 @@ def latent_probe(
     steps = sorted({features.shape for features in (*train_features, *test_features)})
     if len(steps) > 1:
         raise DataError(f"latent probe: windows became {steps[:3]}; it needs equal numbers of steps")
-    views: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "time-resolved": lambda features: features.ravel(),
-        "pooled": lambda features: features.mean(axis=0),
-    }
-    results = {}
-    for name, view in views.items():
-        seen, asked = (np.stack([view(x) for x in part]) for part in (train_features, test_features))
-        predicted = _classified(seen, labels.train, labels.train_trials, asked, seed)
-        results[name] = labels.scored(f"latents, {name}", predicted, seed)
-    return results
+    parts = (
+        np.stack([x.ravel() if view == "time-resolved" else x.mean(axis=0) for x in part])
+        for part in (train_features, test_features)
+    )
+    seen, asked = parts
+    return labels.scored(f"latents, {view}", _classified(seen, labels.train, labels.train_trials, asked, seed), seed)
 
 
 def bag_of_ids(ids: np.ndarray, size: int) -> np.ndarray:

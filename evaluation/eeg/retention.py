@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -94,10 +95,10 @@ def retention(measured: MeasuredSet, levels_in_use: int, seed: int) -> Retention
         features[f"codes, {levels_in_use} levels"] = partial(measured.codes, levels=levels_in_use)
     features[FIRST] = partial(measured.codes, levels=1)
     features[MEANING] = partial(_semantic, measured)
-    view = "pooled" if results[RAW].probe in STEADY else "time-resolved"
+    view: Literal["time-resolved", "pooled"] = "pooled" if results[RAW].probe in STEADY else "time-resolved"
     for name, of in features.items():
         seen, asked = ([of(split)[i] for i in measured.with_label(split)] for split in splits)
-        results[name] = latent_probe(seen, asked, labels, seed)[view]
+        results[name] = latent_probe(seen, asked, labels, view, seed)
     return _compared(measured.recipe, results, labels, seed)
 
 
