@@ -16,12 +16,13 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import torch_generator
 from neuroleon.decoding.constraints import Candidates, candidates
 from neuroleon.decoding.guidance import contrast, guide
-from neuroleon.decoding.rows import Row
+from neuroleon.decoding.rows import Row, Rules
 from neuroleon.decoding.sampling import Sampling, choose
 from neuroleon.model.stepper import Context, Precision, Stepper
 from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.tokenizers.document import task_of
 from neuroleon.tokenizers.grammar import Grammar
+from neuroleon.tokenizers.infill import Filling
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import PAD, Vocabulary
 
@@ -33,12 +34,14 @@ class Prompt:
     """The beginning of a document: `ids` through the opening mark of its first output.
 
     `unconditional` is the prompt of the second stream (`document.unconditional_prompt`); needed for guidance and
-    contrast. `eeg_steps` is the length of an EEG output in steps of 125 ms; needed when the task has one.
+    contrast. `filling` is given where `ids` end behind the sentinel of a hole (`infill.hollow`), which is filled then
+    instead. `eeg_steps` is the length of an EEG output in steps of 125 ms; needed when the task has one.
     """
 
     ids: np.ndarray
     unconditional: np.ndarray | None = None
     eeg_steps: int | None = None
+    filling: Filling | None = None
 
 
 def _left_padded(prompts: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +100,7 @@ class Engine:
         rows = [
             Row(
                 prompt.ids,
-                *self._grammar(prompt, settings),
+                *self._rules(prompt, settings),
                 torch_generator(*key),
                 self._vocabulary.text.ids,
                 settings.no_repeat,
@@ -158,6 +161,18 @@ class Engine:
         last[:, -1] = True
         logits, cache = self._model(ids, positions, documents, return_cache=True, where=last)
         return logits, cache
+
+    def _rules(self, prompt: Prompt, settings: Sampling) -> tuple[Rules, int]:
+        """What may follow a prompt, and the most ids that it may be."""
+        if prompt.filling is None:
+            return self._grammar(prompt, settings)
+        room = self._model.config.max_length - len(prompt.ids)
+        if prompt.filling.room > room:
+            raise DataError(
+                f"the document with its holes filled needs {len(prompt.ids) + prompt.filling.room} tokens, the model "
+                f"holds {self._model.config.max_length}; give a shorter one, or less text to fill in"
+            )
+        return prompt.filling, prompt.filling.room
 
     def _grammar(self, prompt: Prompt, settings: Sampling) -> tuple[Grammar, int]:
         """The grammar of a prompt's task, with text spans bounded by what the model has room for, and the most ids that

@@ -22,6 +22,7 @@ from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, prompt, render, unconditional_prompt
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
 from neuroleon.tokenizers.image import ImageTokenizer
+from neuroleon.tokenizers.infill import Filling, Hole, filled, hollow
 from neuroleon.tokenizers.tasks import TASKS, Task
 from neuroleon.tokenizers.text import TextTokenizer
 from neuroleon.tokenizers.vocabulary import Vocabulary
@@ -163,6 +164,24 @@ class NeuroleonPipeline:
         evidence = evidence_of(documents, self.engine, self.vocabulary, self.text)
         best = [max(range(i, i + best_of), key=lambda k: evidence[k]) for i in range(0, len(keys), best_of)]
         return [replace(self._result(documents[k], positions, tuple(montage)), evidence=evidence[k]) for k in best]
+
+    def infill(
+        self, document: Document, holes: Sequence[Hole], *, n: int = 1, settings: Sampling | None = None, seed: int = 0
+    ) -> list[Document]:
+        """The document with other ids in its holes, `n` times: what causal masking (CM3) taught it to put there.
+
+        Args:
+            document: all of it; what stands in the holes is not looked at.
+            settings: as of `run`; `max_text` bounds each hole in a text. There is no guidance here.
+
+        Raises:
+            DataError: as `infill.hollow`, or a document that is too long for the model.
+        """
+        settings = settings or Sampling()
+        ids = hollow(document, holes, self.vocabulary)
+        asked = Prompt(ids=ids, filling=Filling(document, holes, self.vocabulary, settings.max_text))
+        made = self.engine.generate([asked] * n, settings, [(seed, i) for i in range(n)])
+        return [parse(filled(whole), self.vocabulary) for whole in made]
 
     def label_likelihoods(self, eeg: Window, recipe: str) -> dict[str, float]:
         """Probability of each label of a recipe as the answer to its question, among these labels; they sum to 1.

@@ -1,18 +1,29 @@
 """One document as it grows: where its grammar stands, and which ids it may have next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from neuroleon.tokenizers.grammar import Grammar, State
+
+class Rules(Protocol):
+    """Which ids may follow: `tokenizers.grammar.Grammar` of a task, `tokenizers.infill.Filling` of holes."""
+
+    def start(self, prompt: Iterable[int]) -> Any: ...
+
+    def allowed(self, state: Any) -> list[range]: ...
+
+    def advance(self, state: Any, id_shared: int) -> Any: ...
+
+    def done(self, state: Any) -> bool: ...
 
 
 class Row:
     """The ids of a document from its prompt on.
 
     Args:
-        prompt: shared ids that a document of `grammar` begins with.
+        prompt: shared ids that `rules` begin with.
         room: the most ids that may follow.
         generator: the row's own random numbers.
         text: ids of text, of which no span has the same `no_repeat` in a row twice (0: it may).
@@ -21,7 +32,7 @@ class Row:
     def __init__(
         self,
         prompt: np.ndarray,
-        grammar: Grammar,
+        rules: Rules,
         room: int,
         generator: torch.Generator,
         text: range,
@@ -29,13 +40,13 @@ class Row:
     ) -> None:
         self.ids: list[int] = prompt.tolist()
         self.room, self.generator = room, generator
-        self._grammar, self._text, self._no_repeat = grammar, text, no_repeat
-        self._state: State = grammar.start(self.ids)
+        self._rules, self._text, self._no_repeat = rules, text, no_repeat
+        self._state = rules.start(self.ids)
 
     @property
     def allowed(self) -> list[range]:
-        """Disjoint ranges of the ids that the grammar lets come next."""
-        return self._grammar.allowed(self._state)
+        """Disjoint ranges of the ids that the rules let come next."""
+        return self._rules.allowed(self._state)
 
     @property
     def repeating(self) -> set[int]:
@@ -46,10 +57,10 @@ class Row:
 
     @property
     def done(self) -> bool:
-        return self._grammar.done(self._state)
+        return self._rules.done(self._state)
 
     def append(self, id_shared: int) -> None:
-        self._state = self._grammar.advance(self._state, id_shared)
+        self._state = self._rules.advance(self._state, id_shared)
         self.ids.append(id_shared)
 
 

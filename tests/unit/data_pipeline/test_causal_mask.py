@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.causal_mask import Masking, restore, rotate_spans
+from neuroleon.data_pipeline.causal_mask import Masking, rotate_spans
 from neuroleon.tokenizers.document import OUTPUT, Document, Rendered, Span, parse, render
+from neuroleon.tokenizers.infill import restore
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import EOD, EOSS, MASK_0, N_MASKS, Vocabulary
 

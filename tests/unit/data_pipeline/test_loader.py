@@ -11,11 +11,12 @@ import torch
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import write_json
-from neuroleon.data_pipeline.causal_mask import Masking, restore
+from neuroleon.data_pipeline.causal_mask import Masking
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.packing import LossWeights
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.tokenizers.document import parse, unconditional_prompt
+from neuroleon.tokenizers.infill import restore
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import Vocabulary
 

@@ -11,8 +11,9 @@ from neuroleon.decoding.engine import Engine, Prompt
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.model.config import ModelConfig
 from neuroleon.model.transformer import Neuroleon
-from neuroleon.tokenizers.document import Span, parse, prompt, unconditional_prompt
+from neuroleon.tokenizers.document import Document, Span, parse, prompt, unconditional_prompt
 from neuroleon.tokenizers.grammar import Grammar
+from neuroleon.tokenizers.infill import Filling, Hole, filled, hollow
 from neuroleon.tokenizers.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.of(
@@ -185,6 +186,31 @@ def test_text_is_bounded_by_the_room_in_the_model(engine: Engine) -> None:
         assert len(ids) <= 96
     with pytest.raises(DataError, match="holds 96"):
         engine.generate([a_prompt("eeg2image", (eeg_span(19),))], GREEDY, [(0,)])
+
+
+def test_holes_are_filled_by_what_the_model_finds_likeliest(model: Neuroleon, engine: Engine) -> None:
+    """In order, from the document with its sentinels, id by id by the plain forward."""
+    document = Document("eeg2both", np.arange(3), (eeg_span(4), Span("text", [4, 5, 6, 7]), Span("image", range(9))))
+    holes = [Hole(span=2, start=2, stop=5), Hole(span=0, start=4, stop=12), Hole(span=1, start=1, stop=3)]
+    rules, begun = Filling(document, holes, VOCABULARY, max_text=3), hollow(document, holes, VOCABULARY)
+    ids, state = begun.tolist(), rules.start(begun)
+    while not rules.done(state):
+        with torch.no_grad():
+            logits = model(torch.tensor(ids)[None])[0, -1]
+        ids.append(max((i for r in rules.allowed(state) for i in r), key=lambda i: float(logits[i])))
+        state = rules.advance(state, ids[-1])
+    asked = Prompt(ids=begun, filling=rules)
+    together = engine.generate([RAGGED[0], asked], GREEDY, KEYS[:2])
+    assert together[1].tolist() == ids
+    spans = parse(filled(together[1]), VOCABULARY).spans
+    assert spans[0].ids_local[[0, 12]].tolist() == document.spans[0].ids_local[[0, 12]].tolist()
+    assert spans[2].ids_local[[*range(2), *range(5, 9)]].tolist() == [0, 1, 5, 6, 7, 8]
+    long = Document("eeg2text", np.arange(3), (eeg_span(15), Span("text", [4])))
+    filling = Filling(long, [Hole(span=1, start=0, stop=1)], VOCABULARY, max_text=60)
+    with pytest.raises(DataError, match="holds 96"):
+        engine.generate(
+            [Prompt(ids=hollow(long, [Hole(span=1, start=0, stop=1)], VOCABULARY), filling=filling)], GREEDY, [(0,)]
+        )
 
 
 def test_scores_are_the_summed_log_probabilities(model: Neuroleon, engine: Engine) -> None:

@@ -13,7 +13,8 @@ from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.window import Window
-from neuroleon.tokenizers.document import OUTPUT, Document, parse, render
+from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, render
+from neuroleon.tokenizers.infill import Hole
 from neuroleon.tokenizers.tasks import TASKS
 
 SHORT = Sampling(max_text=8)
@@ -100,6 +101,20 @@ def evidence(pipeline: NeuroleonPipeline, ids: np.ndarray) -> float:
             nats = pipeline.engine._model(row)[0, :-1].double().log_softmax(-1).gather(1, row[0, 1:, None])[:, 0]
         total += float(nats[torch.from_numpy(rendered.part[1:] == OUTPUT)].sum())
     return total
+
+
+def test_a_stretch_of_eeg_is_written_anew_between_what_stands(pipeline: NeuroleonPipeline) -> None:
+    steps = pipeline.eeg.encode_windows([window()])[0]
+    text = Span("text", np.array(pipeline.text.encode(["a circle was shown"])[0]))
+    instruction = np.array(pipeline.text.encode([TASKS["text2eeg"].instructions[0]])[0])
+    document = Document("text2eeg", instruction, (text, Span("eeg", steps.ids, steps.scale)))
+    n = pipeline.vocabulary.eeg.tokens
+    made = pipeline.infill(document, [Hole(span=1, start=2 * n, stop=5 * n)], n=3, seed=1)
+    assert len({whole.spans[1].ids_local.tobytes() for whole in made}) == 3
+    for whole in made:
+        assert whole.spans[0] == text
+        kept = np.r_[: 2 * n, 5 * n : 8 * n]
+        assert whole.spans[1].ids_local[kept].tolist() == steps.ids[kept].tolist()
 
 
 def test_the_montage_of_generated_eeg_is_chosen(pipeline: NeuroleonPipeline) -> None:
