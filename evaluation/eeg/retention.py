@@ -97,9 +97,13 @@ def retention(measured: MeasuredSet, levels_in_use: int, seed: int) -> Retention
     features[MEANING] = partial(_semantic, measured)
     view: Literal["time-resolved", "pooled"] = "pooled" if results[RAW].probe in STEADY else "time-resolved"
     for name, of in features.items():
-        seen, asked = ([of(split)[i] for i in measured.with_label(split)] for split in splits)
+        seen, asked = (_some(of(split), measured.with_label(split)) for split in splits)
         results[name] = latent_probe(seen, asked, labels, view, seed)
     return _compared(measured.recipe, results, labels, seed)
+
+
+def _some(windows: Sequence[np.ndarray], which: Sequence[int]) -> list[np.ndarray]:
+    return [windows[i] for i in which]
 
 
 def _semantic(measured: MeasuredSet, split: str) -> list[np.ndarray]:
