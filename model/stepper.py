@@ -225,7 +225,7 @@ class Stepper:
         keys = attention.to_k.weight.view(h, k, -1)[:, self._halves]
         scale = torch.cat([attention.q_rmsnorm.gamma[order], attention.k_rmsnorm.gamma])[:, 0] + 1
         qkv = torch.cat([queries.flatten(0, 1), keys.flatten(0, 1), attention.to_v.weight])
-        gated, _, down = feed.ff
+        gated, down = feed.ff[0], feed.ff[2]
         return _Block(
             qkv=self._product(qkv * _scale(norm)),
             scale=scale[:, self._halves].detach().to(self._dtype),

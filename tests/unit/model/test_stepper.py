@@ -48,7 +48,7 @@ def stepped(made: Neuroleon, ids: Tensor, cut: int, precision: Precision = "floa
 
 @pytest.mark.parametrize("cut", [1, 12, 13, 17, 39])
 @pytest.mark.parametrize(
-    "config", [CONFIG, replace(CONFIG, kv_heads=6), replace(CONFIG, kv_heads=1), replace(CONFIG, depth=1)]
+    "config", [CONFIG, replace(CONFIG, kv_heads=6), replace(CONFIG, kv_heads=1), replace(CONFIG, depth=1, dropout=0.1)]
 )
 def test_steps_equal_the_whole_forward(config: ModelConfig, cut: int) -> None:
     made, ids = model(config), rows(3, 40)
