@@ -240,7 +240,8 @@ class Engine:
 
 def _log_p(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probability (n,) of one id per row of logits (n, V), float64 on the CPU."""
-    return -torch.nn.functional.cross_entropy(logits.double(), ids.to(logits.device), reduction="none").cpu()
+    log_p = logits.gather(1, ids.to(logits.device)[:, None])[:, 0].double() - logits.logsumexp(dim=1).double()
+    return log_p.cpu()
 
 
 def _steered(logits: Tensor, open_ids: Candidates, settings: Sampling) -> Tensor:
