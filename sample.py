@@ -310,7 +310,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     recipe = pipeline.recipe_of(question) if question else None
     likelihoods = pipeline.label_likelihoods(stretch.window, recipe) if stretch and recipe else None
-    asked = {"task": args.task, "question": question, "seed": args.seed, "settings": asdict(settings)}
+    asked = {
+        "task": args.task,
+        "question": question,
+        "seed": args.seed,
+        "n": args.n,
+        "best_of": args.best_of,
+        "precision": args.precision,
+        "settings": asdict(settings),
+    }
     write(args.out, results, stretch, asked | _provenance(args, pipeline, stretch) | {"likelihoods": likelihoods})
     _report(args, results, stretch, pipeline, likelihoods)
 

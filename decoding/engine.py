@@ -18,7 +18,7 @@ from neuroleon.decoding.constraints import Candidates, candidates
 from neuroleon.decoding.guidance import contrast, guide
 from neuroleon.decoding.rows import Row, Rules
 from neuroleon.decoding.sampling import Sampling, choose
-from neuroleon.model.stepper import Context, Precision, Stepper
+from neuroleon.model.stepper import Context, Precision, Stepper, check_precision
 from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.tokenizers.document import task_of
 from neuroleon.tokenizers.grammar import Grammar
@@ -62,7 +62,8 @@ class Engine:
         precision: of the copy of the weights that prompts are continued with; scores are the model's own.
 
     Raises:
-        ConfigError: the model was built for another number of ids than the vocabulary has.
+        ConfigError: the model was built for another number of ids than the vocabulary has, or cannot be read in this
+            precision.
     """
 
     def __init__(self, model: Neuroleon, vocabulary: Vocabulary, precision: Precision = "float32") -> None:
@@ -70,6 +71,7 @@ class Engine:
             raise ConfigError(
                 f"the model knows {model.n_ids} ids, the vocabulary has {vocabulary.size}; take both from one folder"
             )
+        check_precision(precision, model)
         self._model = model.eval()
         self._vocabulary = vocabulary
         self._precision = precision

@@ -31,6 +31,7 @@ TEN_TWENTY = (
     *("Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8"),
     *("P7", "P3", "Pz", "P4", "P8", "O1", "O2"),
 )
+ANSWERS = 64  # that are made side by side: bounds the memory of a request for many
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +73,7 @@ class NeuroleonPipeline:
 
         Raises:
             CheckpointError: absent, damaged, or its parts do not belong together.
+            ConfigError: no such device, or a precision that the model cannot be read in.
         """
         _check_device(device)
         folder = local_folder(str(folder))
@@ -146,8 +148,16 @@ class NeuroleonPipeline:
             raise ConfigError(f"task {task} takes {wants}")
         if n < 1 or best_of < 1:
             raise ConfigError(f"n is {n}, best_of {best_of}; ask for at least 1 answer, the best of 1 or more")
-        if best_of > 1 and "eeg" not in asks.inputs:
-            raise ConfigError(f"task {task} has no EEG that could choose the best of {best_of} answers; leave best_of")
+        if best_of > 1 and ("eeg" not in asks.inputs or asks.asks_question):
+            raise ConfigError(
+                f"task {task}: the EEG chooses the best of {best_of} among pictures and sentences, as eeg2image, "
+                "eeg2text and eeg2both make them; leave best_of away"
+            )
+        settings = settings or Sampling()
+        if best_of > 1 and settings.temperature == 0:
+            raise ConfigError(
+                f"best_of is {best_of}, but at temperature 0 all answers are the same; give a temperature"
+            )
         asked = Prompt(
             ids=self._prompt(asks, given, question),
             unconditional=unconditional_prompt(task, self.vocabulary),
@@ -158,7 +168,12 @@ class NeuroleonPipeline:
         if unknown or not len(montage):
             raise DataError(f"montage: no known position for {', '.join(unknown) or 'no electrode'}; use 10-05 names")
         keys = [(seed, i) for i in range(n * best_of)]
-        documents = self.engine.generate([asked] * len(keys), settings or Sampling(), keys)
+        documents = [
+            ids
+            for first in range(0, len(keys), ANSWERS)
+            for part in [keys[first : first + ANSWERS]]
+            for ids in self.engine.generate([asked] * len(part), settings, part)
+        ]
         if best_of == 1:
             return [self._result(ids, positions, tuple(montage)) for ids in documents]
         evidence = evidence_of(documents, self.engine, self.vocabulary, self.text)
@@ -168,15 +183,21 @@ class NeuroleonPipeline:
     def infill(
         self, document: Document, holes: Sequence[Hole], *, n: int = 1, settings: Sampling | None = None, seed: int = 0
     ) -> list[Document]:
-        """The document with other ids in its holes, `n` times: what causal masking (CM3) taught it to put there.
+        """The document with other ids in its holes, `n` times: for models whose training masked spans (CM3).
+
+        With `loss.only_outputs` training fills holes in outputs alone, and `configs/finetune.yaml` masks nothing, so
+        the default model has hardly learned to.
 
         Args:
             document: all of it; what stands in the holes is not looked at.
             settings: as of `run`; `max_text` bounds each hole in a text. There is no guidance here.
 
         Raises:
+            ConfigError: no answer asked for.
             DataError: as `infill.hollow`, or a document that is too long for the model.
         """
+        if n < 1:
+            raise ConfigError(f"n is {n}; ask for at least 1 answer")
         settings = settings or Sampling()
         ids = hollow(document, holes, self.vocabulary)
         asked = Prompt(ids=ids, filling=Filling(document, holes, self.vocabulary, settings.max_text))

@@ -31,12 +31,12 @@ def evidence_of(
 def _nats(
     given: Span, eeg: Span, known: dict[bytes, float], engine: Engine, vocabulary: Vocabulary, text: TextTokenizer
 ) -> float:
-    """Log-probability of an EEG span after one of another modality, looked up where it is known."""
+    """Log-probability of an EEG span after one of another modality, looked up where the pair is known."""
     task = BACKWARDS[given.modality]
     instruction = np.array(text.encode([TASKS[task].instructions[0]])[0])
     rendered = render(Document(task, instruction, (given, eeg)), vocabulary)
     is_output = rendered.part == OUTPUT
-    asked = rendered.ids[~is_output]
-    if asked.tobytes() not in known:
-        known[asked.tobytes()] = float(engine.score(asked, [rendered.ids[is_output]])[0])
-    return known[asked.tobytes()]
+    pair = rendered.ids.tobytes()
+    if pair not in known:
+        known[pair] = float(engine.score(rendered.ids[~is_output], [rendered.ids[is_output]])[0])
+    return known[pair]

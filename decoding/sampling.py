@@ -17,7 +17,7 @@ class Sampling:
     `temperature` 0 takes the most likely id. `top_k` 0 and `top_p` 1 leave all ids in. `guidance` is the scale of
     classifier-free guidance: 1 is none, 0 ignores the condition. `contrast_k` is the K of contrastive decoding CD-K, 0
     is none; ids less likely than `contrast_alpha` of the K-th are out. `max_text` bounds a text span, in ids, and
-    `no_repeat` forbids a span to have the same so many ids in a row twice (0: it may).
+    `no_repeat` forbids what is written of a span to have the same so many ids in a row twice (0: it may).
 
     Raises:
         ConfigError: a setting out of its range.

@@ -2,7 +2,7 @@
 
 x-transformers joins its cache anew at every step and turns all of its keys again, so a step costs more the longer the
 row. Here keys are kept as they are turned and written in place, products that read one input are one product, and the
-head is asked for the ids in question only. The weights are copies, in the order that a step reads them.
+head is asked for the ids in question only. The weights are laid out in the order that a step reads them.
 # B rows, P places of the cache, D model, V vocabulary, L blocks, H key-value heads, G query heads of each, K head width
 """
 
@@ -54,6 +54,22 @@ class Context:
         )
 
 
+def check_precision(precision: str, model: Neuroleon) -> None:
+    """Whether a model's weights can be read in a precision.
+
+    Raises:
+        ConfigError: no such precision, or sizes or a device that 8-bit products do not take.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision is {precision!r}; expected {', '.join(get_args(Precision))}")
+    config = model.config
+    sizes = (config.dim, config.ff_dim, config.heads * config.dim_head)
+    if precision == "int8" and any(size % INT8_WIDTH for size in sizes):
+        raise ConfigError(f"precision int8 needs widths that are multiples of {INT8_WIDTH}, the model has {sizes}")
+    if precision == "int8" and model.device.type != "cpu":
+        raise ConfigError(f"precision int8 is for a CPU, the model is on {model.device}; choose bfloat16")
+
+
 class Product(Protocol):
     """x (..., n) -> (..., m): a linear map in some precision."""
 
@@ -72,25 +88,19 @@ class _Block:
 
 
 class Stepper:
-    """A copy of a model that reads one id of each row after another.
+    """Reads one id of each row after another, with a model's weights as they are when it is made.
 
     Args:
-        precision: of the copy. `int8` are weights of 8 bits with a scale for each output, on a CPU: a quarter of the
-            memory to read, and logits that differ by some hundredths (`benchmarks/decode.py`).
+        precision: of the weights. `int8` are 8 bits with a scale for each output, on a CPU: a quarter of the memory to
+            read, for logits that are a little off.
 
     Raises:
-        ConfigError: no such precision, or sizes that 8-bit products do not take.
+        ConfigError: as `check_precision`.
     """
 
     def __init__(self, model: Neuroleon, precision: Precision = "float32") -> None:
         self._model, config = model, model.config
-        if precision not in get_args(Precision):
-            raise ConfigError(f"precision is {precision!r}; expected {', '.join(get_args(Precision))}")
-        sizes = (config.dim, config.ff_dim, config.heads * config.dim_head)
-        if precision == "int8" and any(size % INT8_WIDTH for size in sizes):
-            raise ConfigError(f"precision int8 needs widths that are multiples of {INT8_WIDTH}, the model has {sizes}")
-        if precision == "int8" and model.device.type != "cpu":
-            raise ConfigError(f"precision int8 is for a CPU, the model is on {model.device}; choose bfloat16")
+        check_precision(precision, model)
         self._precision = precision
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._heads, self._groups, self._width = config.kv_heads, config.heads // config.kv_heads, config.dim_head
@@ -190,7 +200,7 @@ class Stepper:
         return context
 
     def _embed(self, model: Neuroleon) -> None:
-        """What each id adds to its step (V, D), what it has beside (V, D), and the id that goes before it in a step."""
+        """What each id adds to its step (V, D), what it has beside (V, D), and the number of its slot (V,)."""
         embed = model.embed
         self._own = functional.embedding(embed.free_row, embed.free).detach().to(self._dtype)
         self._beside = torch.zeros_like(self._own)

@@ -63,7 +63,7 @@ class Responses:
         self.known = np.isfinite(trials.responses).all(axis=2)
         self.usual = _mean(trials.responses, self.known, over=0)
         self.centred = np.where(self.known[..., None], trials.responses - self.usual, 0.0)
-        self.of_trials = self.centred.reshape(len(self.centred), -1)
+        self.of_trials = self.centred.reshape(len(self.centred), -1).astype(np.float64)
 
     def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
         """rows (L, P * H) -> log-odds of some trials after each step (n, P, L)."""
@@ -89,7 +89,7 @@ class Rhythms:
         self.spread = (means[heard].std(axis=0) if heard.any() else np.ones(means.shape[1])).clip(LEAST_SPREAD)
         centred = (trials.rhythms - self.usual) / self.spread
         self.centred = np.where(self.known[..., None], centred, 0.0)
-        self.of_trials = _mean(self.centred, self.known, over=1)
+        self.of_trials = _mean(self.centred, self.known, over=1).astype(np.float64)
 
     def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
         """rows (L, F) -> log-odds of some trials after each step (n, N, L)."""
@@ -173,6 +173,7 @@ def _folds(labels: np.ndarray, recordings: np.ndarray) -> list[tuple[np.ndarray,
         found = [(rest, left_out) for rest, left_out in by_recording if len(left_out)]
         if all(len(np.unique(labels[rest])) == len(names) for rest, _ in found):
             return found
+        logger.info(f"a label is in too few of {n_recordings} recordings: stretches are left out, not recordings")
     return list(StratifiedKFold(folds).split(labels, labels))
 
 
@@ -236,4 +237,4 @@ def _fitted(kind: Responses | Rhythms, outside: np.ndarray, labels: np.ndarray) 
 def _mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:
     """Mean over trials (0) or steps (1) of what is known, 0 where nothing is."""
     total = np.where(known[..., None], numbers, 0.0).sum(axis=over)
-    return np.asarray(total / known.sum(axis=over).clip(1)[..., None])
+    return np.asarray(total / known.sum(axis=over).clip(1)[..., None], dtype=np.float32)

@@ -10,6 +10,7 @@ import torch
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline
+from neuroleon.decoding.rerank import evidence_of
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.window import Window
@@ -88,6 +89,23 @@ def test_the_best_of_several_is_the_one_that_the_eeg_is_likeliest_after(model_fo
         assert result.evidence == pytest.approx(found[k], abs=1e-3)
 
 
+def test_evidence_is_of_each_documents_own_eeg(model_folder: Path) -> None:
+    pipeline = NeuroleonPipeline.load(model_folder)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in pipeline.engine._model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    text, instruction = (np.array(pipeline.text.encode([words])[0]) for words in ("a circle was shown", "Say it."))
+    made = []
+    for names in (("Cz", "O1", "O2"), ("Fz", "O1", "O2")):
+        tokens = pipeline.eeg.encode_windows([window(names=names)])[0]
+        spans = (Span("eeg", tokens.ids, tokens.scale), Span("text", text))
+        made.append(render(Document("eeg2text", instruction, spans), pipeline.vocabulary).ids)
+    both = evidence_of(made, pipeline.engine, pipeline.vocabulary, pipeline.text)
+    assert both == [evidence_of([ids], pipeline.engine, pipeline.vocabulary, pipeline.text)[0] for ids in made]
+    assert both[0] != both[1]
+
+
 def evidence(pipeline: NeuroleonPipeline, ids: np.ndarray) -> float:
     """Nats of the EEG after each output, from documents written out and read by the plain forward."""
     eeg, *outputs = parse(ids, pipeline.vocabulary).spans
@@ -156,7 +174,9 @@ def test_a_picture_is_named_by_the_nearest_picture_of_a_label(pipeline: Neuroleo
         ("text2eeg", {"text": "a", "duration_s": 0.2}, "whole steps of 0.125"),
         ("eeg2image", {"eeg": window(), "duration_s": 1.0}, "makes no EEG"),
         ("image", {"n": 0}, "at least 1"),
-        ("image", {"best_of": 2}, "no EEG"),
+        ("image", {"best_of": 2}, "eeg2image, eeg2text"),
+        ("eeg2label", {"eeg": window(), "question": "Circle or square?", "best_of": 2}, "eeg2image, eeg2text"),
+        ("eeg2text", {"eeg": window(), "best_of": 2, "settings": Sampling(temperature=0)}, "temperature 0"),
         ("eeg2image", {"eeg": window(), "best_of": 0}, "best of 1"),
     ],
 )
