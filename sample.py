@@ -17,7 +17,7 @@ from neuroleon.data_pipeline.readers.base import read_recording
 from neuroleon.data_pipeline.windows import STEP_S, WindowSpec, cut
 from neuroleon.decoding.figures import contact_sheet, printable, result_figure, save_figure, window_figure
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline, Result, task_for
-from neuroleon.decoding.sampling import Sampling
+from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.decoding.verdict import verdict
 from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M
 from neuroleon.signals.plausibility import check_recording, reject_reason
@@ -26,7 +26,6 @@ from neuroleon.signals.recording import Event, Recording
 from neuroleon.signals.window import Window
 
 DEFAULT_MODEL = "models/default"
-GUIDANCE = 1.5
 
 
 def parser() -> ArgumentParser:
@@ -50,10 +49,14 @@ def parser() -> ArgumentParser:
     p.add_argument("--n", type=int, default=4, help="number of answers")
     p.add_argument("--best-of", type=int, default=1, help="each answer is the one, of so many, that the EEG speaks for")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers")
-    p.add_argument("--temperature", type=float, default=0.7, help="0 takes the most likely id every time")
+    p.add_argument(
+        "--temperature", type=float, default=PICTURE.temperature, help="0 takes the most likely id every time"
+    )
     p.add_argument("--top-k", type=int, default=0, help="0: all ids")
-    p.add_argument("--top-p", type=float, default=0.9)
-    p.add_argument("--guidance", type=float | None, help="strength of the condition; 1: no guidance (default: 1.5)")
+    p.add_argument("--top-p", type=float, default=PICTURE.top_p)
+    p.add_argument(
+        "--guidance", type=float | None, help=f"strength of the condition; 1: no guidance (default: {PICTURE.guidance})"
+    )
     p.add_argument("--contrast-k", type=int, default=0, help="contrastive decoding with this K instead of guidance")
     p.add_argument("--no-repeat", type=int, default=0, help="no so many ids in a row come twice in a text; 0: they may")
     p.add_argument(
@@ -280,7 +283,7 @@ def _load(args: Namespace) -> NeuroleonPipeline:
 def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
     task = task_for(args.task, {"eeg": args.eeg, "image": args.image, "text": args.text})
-    guidance = args.guidance if args.guidance is not None else 1.0 if args.contrast_k else GUIDANCE
+    guidance = args.guidance if args.guidance is not None else 1.0 if args.contrast_k else PICTURE.guidance
     settings = Sampling(
         temperature=args.temperature,
         top_k=args.top_k,

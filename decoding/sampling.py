@@ -61,6 +61,9 @@ class Sampling:
         return self.guidance != 1 or self.contrast_k > 0
 
 
+PICTURE = Sampling(temperature=0.7, top_p=0.9, guidance=1.5)  # chosen on validation (docs/experiments.md, 2026-11-26)
+
+
 def probabilities(logits: Tensor, settings: Sampling) -> Tensor:
     """Probabilities (B, V), float64, after temperature, then top-k, then top-p; ids at -inf get 0."""
     probs = torch.softmax(logits.double() / settings.temperature, dim=-1)

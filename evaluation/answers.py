@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from neuroleon.decoding.sampling import Sampling
+from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.evaluation.feed import Feed
 from neuroleon.evaluation.metrics import match_label, nearest_picture, parse_sentence
 from neuroleon.evaluation.report import TaskResult
@@ -13,7 +13,6 @@ from neuroleon.evaluation.trials import TrialSet, balanced
 from neuroleon.tokenizers.document import Span
 
 GREEDY = Sampling(temperature=0.0)
-PICTURE = Sampling(temperature=0.7, top_p=0.9, guidance=1.5)  # chosen on validation (docs/experiments.md, 2026-11-26)
 SCORED_PICTURES = 40  # a picture is tens to hundreds of ids: more candidates than this are drawn from, and it is said
 SHEET_ROWS = 12
 

@@ -12,7 +12,8 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
-from neuroleon.evaluation.answers import GREEDY, PICTURE, TASKS
+from neuroleon.decoding.sampling import PICTURE
+from neuroleon.evaluation.answers import GREEDY, TASKS
 from neuroleon.evaluation.controls import derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.feed import Feed, ModelUnderTest

@@ -125,7 +125,7 @@ class Stepper:
 
     @torch.inference_mode()
     def step(self, ids: Tensor, context: Context) -> Tensor:
-        """Read one more id (B,) of each row; what the model makes of it (B, D), for `logits`."""
+        """Read one more id (B,) of each row into the context; what the model makes of it (B, D), for `logits`."""
         place, context.length = context.length, context.length + 1
         x = self._embedded(ids, context)
         cos, sin = self._turn(context.position)

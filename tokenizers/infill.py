@@ -123,7 +123,7 @@ def _cut(rendered: Rendered, document: Document, hole: Hole, vocabulary: Vocabul
     return first + hole.start, first + hole.stop
 
 
-class Place(NamedTuple):
+class Reached(NamedTuple):
     """`n_ids` ids of hole `hole` are there; -1 before its sentinel."""
 
     hole: int
@@ -156,14 +156,14 @@ class Filling:
         """The most ids that may follow the first sentinel: bodies, marks of their ends, the other sentinels, <eod>."""
         return sum(self._sizes) + 2 * len(self._sizes)
 
-    def start(self, prompt: Iterable[int]) -> Place:
+    def start(self, prompt: Iterable[int]) -> Reached:
         """The state after what `hollow` made."""
         *_, last = prompt
         if last != MASK_0:
             raise DataError(f"the document ends in id {last}, expected <mask:0>: give what `hollow` makes")
-        return Place(0, 0)
+        return Reached(0, 0)
 
-    def allowed(self, place: Place) -> list[range]:
+    def allowed(self, place: Reached) -> list[range]:
         """Ranges of shared ids that may come next; empty after the end."""
         hole, n_ids = place
         if hole == len(self._sizes):
@@ -177,7 +177,7 @@ class Filling:
         ranges = self._ranges[modality]
         return [ranges[n_ids % len(ranges)], *(end if modality == "text" and n_ids else [])]
 
-    def advance(self, place: Place, id_shared: int) -> Place:
+    def advance(self, place: Reached, id_shared: int) -> Reached:
         """The state after one more id.
 
         Raises:
@@ -186,9 +186,9 @@ class Filling:
         if not any(id_shared in ids for ids in self.allowed(place)):
             raise DataError(f"a hole is filled with id {id_shared}, expected {self.allowed(place)}")
         if id_shared == EOSS:
-            return Place(place.hole + 1, -1)
-        return Place(place.hole, place.n_ids + 1)
+            return Reached(place.hole + 1, -1)
+        return Reached(place.hole, place.n_ids + 1)
 
-    def done(self, place: Place) -> bool:
+    def done(self, place: Reached) -> bool:
         """Whether every hole is filled and the document closed."""
-        return place == Place(len(self._sizes), 0)
+        return place == Reached(len(self._sizes), 0)

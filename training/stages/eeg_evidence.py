@@ -84,9 +84,9 @@ class Rhythms:
     def __init__(self, trials: SetTrials) -> None:
         self.known = np.isfinite(trials.rhythms).all(axis=2)
         means = _mean(trials.rhythms, self.known, over=1)
-        heard = self.known.any(axis=1)
-        self.usual = means[heard].mean(axis=0) if heard.any() else np.zeros(means.shape[1])
-        self.spread = (means[heard].std(axis=0) if heard.any() else np.ones(means.shape[1])).clip(LEAST_SPREAD)
+        if self.known.any():
+            means = means[self.known.any(axis=1)]
+        self.usual, self.spread = means.mean(axis=0), means.std(axis=0).clip(LEAST_SPREAD)
         centred = (trials.rhythms - self.usual) / self.spread
         self.centred = np.where(self.known[..., None], centred, 0.0)
         self.of_trials = _mean(self.centred, self.known, over=1).astype(np.float64)
