@@ -13,19 +13,22 @@ from typing import NamedTuple
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.tokenizers.document import Document, Rendered, render
+from neuroleon.tokenizers.document import OUTPUT, Document, Rendered, render
 from neuroleon.tokenizers.vocabulary import EOD, EOSS, MASK_0, N_MASKS, Vocabulary
 
 Cut = tuple[int, int]  # start and stop in the ids of the whole document
 
 
 def cut_out(rendered: Rendered, cuts: list[Cut]) -> Rendered:
-    """The document with each cut replaced by its sentinel and moved to the end; sentinels count in source order."""
+    """The document with each cut replaced by its sentinel and moved to the end; sentinels count in source order.
+
+    What is moved is OUTPUT, whatever it was: filling it in is what such a document asks for. Its sentinel in place keeps
+    the part that it had.
+    """
     kept, moved, position = [], [], 0
     for k, (start, stop) in enumerate(cuts):
-        part = rendered.part[start]
-        kept += [_piece(rendered, position, start), _special(MASK_0 + k, part)]
-        moved += [_special(MASK_0 + k, part), _piece(rendered, start, stop), _special(EOSS, part)]
+        kept += [_piece(rendered, position, start), _special(MASK_0 + k, rendered.part[start])]
+        moved += [_special(MASK_0 + k, OUTPUT), _piece(rendered, start, stop, OUTPUT), _special(EOSS, OUTPUT)]
         position = stop
     n = len(rendered)
     return _join([*kept, _piece(rendered, position, n - 1), *moved, _piece(rendered, n - 1, n)], rendered.key)
@@ -49,7 +52,7 @@ def restore(rendered: Rendered) -> Rendered:
         raise DataError(f"{rendered.key}: masked spans do not match their sentinels; make the document anew")
     pieces, position = [], 0
     for place, start, stop in zip(places, moved, ends, strict=True):
-        pieces += [_piece(rendered, position, place), _piece(rendered, start + 1, stop)]
+        pieces += [_piece(rendered, position, place), _piece(rendered, start + 1, stop, rendered.part[place])]
         position = place + 1
     n = len(rendered)
     return _join([*pieces, _piece(rendered, position, moved[0]), _piece(rendered, n - 1, n)], rendered.key)
@@ -65,9 +68,11 @@ def filled(ids: np.ndarray) -> np.ndarray:
     return restore(Rendered(ids=ids, segment=unknown, part=unknown.astype(np.uint8))).ids
 
 
-def _piece(rendered: Rendered, start: int, stop: int) -> Rendered:
+def _piece(rendered: Rendered, start: int, stop: int, part: int | None = None) -> Rendered:
+    """Some of a document, as another `part` of it where one is given."""
     where = slice(start, stop)
-    return replace(rendered, ids=rendered.ids[where], segment=rendered.segment[where], part=rendered.part[where])
+    parts = rendered.part[where] if part is None else np.full(stop - start, part, np.uint8)
+    return replace(rendered, ids=rendered.ids[where], segment=rendered.segment[where], part=parts)
 
 
 def _special(id_shared: int, part: int) -> Rendered:

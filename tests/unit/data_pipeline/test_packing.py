@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.causal_mask import Masking, rotate_spans
 from neuroleon.data_pipeline.packing import LossWeights, pack, token_weights
-from neuroleon.tokenizers.document import Document, Rendered, Span, prompt, render
+from neuroleon.tokenizers.document import OUTPUT, Document, Rendered, Span, prompt, render
 from neuroleon.tokenizers.vocabulary import EOD, MASK_0, N_MASKS, PAD, Vocabulary
 
 VOCABULARY = Vocabulary.of(
@@ -91,16 +91,21 @@ def test_only_outputs_leaves_the_prompt_out() -> None:
     assert rendered.ids[-1] == EOD
 
 
-def test_sentinels_weigh_nothing_and_moved_inputs_stay_inputs() -> None:
+def test_sentinels_weigh_nothing_and_what_was_moved_is_an_output() -> None:
     rng = np.random.default_rng(0)
+    n_moved = 0
     for _ in range(50):
         masked = rotate_spans(eeg2both(), rng, VOCABULARY, Masking(probability=1))
         is_sentinel = (masked.ids >= MASK_0) & (masked.ids < MASK_0 + N_MASKS)
         everything = token_weights(masked, VOCABULARY, LossWeights(instruction=1))
         assert np.array_equal(everything == 0, is_sentinel)
         only = token_weights(masked, VOCABULARY, LossWeights(instruction=1, only_outputs=True))
-        assert not only[VOCABULARY.modality_ids(masked.ids) == 3].any()
+        is_eeg, at_the_end = VOCABULARY.modality_ids(masked.ids) == 3, masked.part == OUTPUT
+        assert not only[is_eeg & ~at_the_end].any()
+        assert (only[is_eeg & at_the_end] > 0).all()
         assert (only[VOCABULARY.modality_ids(masked.ids) == 2] > 0).all()
+        n_moved += int((is_eeg & at_the_end).sum())
+    assert n_moved > 0
 
 
 def test_a_negative_weight_is_refused() -> None:
