@@ -13,12 +13,15 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError, exit_cleanly
 from neuroleon.common.files import atomic_folder, write_json
 from neuroleon.common.pictures import load_picture
+from neuroleon.data_pipeline.loader import training_memory
 from neuroleon.data_pipeline.readers.base import read_recording
 from neuroleon.data_pipeline.windows import STEP_S, WindowSpec, cut
 from neuroleon.decoding.figures import contact_sheet, printable, result_figure, save_figure, window_figure
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline, Result, task_for
 from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.decoding.verdict import verdict
+from neuroleon.retrieval.augment import Retrieval
+from neuroleon.retrieval.memory import Memory
 from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M
 from neuroleon.signals.plausibility import check_recording, reject_reason
 from neuroleon.signals.preprocess import Preprocess, Preprocessed
@@ -48,6 +51,10 @@ def parser() -> ArgumentParser:
     p.add_argument("--precision", type=str, default="float32", help="of the weights: float32, bfloat16 or int8 (cpu)")
     p.add_argument("--n", type=int, default=4, help="number of answers")
     p.add_argument("--best-of", type=int, default=1, help="each answer is the one, of so many, that the EEG speaks for")
+    p.add_argument(
+        "--memory", type=list[Path], default=[], help="token folders whose training documents may come first"
+    )
+    p.add_argument("--retrieve", type=int, default=2, help="how many documents of --memory stand before the prompt")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers")
     p.add_argument(
         "--temperature", type=float, default=PICTURE.temperature, help="0 takes the most likely id every time"
@@ -201,6 +208,8 @@ def _write_answer(result: Result, number: int, folder: Path) -> dict[str, Any]:
     from PIL import Image
 
     entry: dict[str, Any] = {"ids": result.ids.tolist()}
+    if result.found:
+        entry["retrieved"] = [{"record": one.record.key, "likeness": one.likeness} for one in result.found]
     if result.evidence is not None:
         entry["nats_of_the_eeg"] = result.evidence
     if result.text is not None:
@@ -279,6 +288,15 @@ def _load(args: Namespace) -> NeuroleonPipeline:
     return NeuroleonPipeline.load(args.model, args.device, args.precision)
 
 
+def _memory(args: Namespace, pipeline: NeuroleonPipeline) -> Memory | None:
+    """The memory of `--memory`; says so where the model's training had none."""
+    if not args.memory:
+        return None
+    if not pipeline.retrieved:
+        print("note        this model was trained without documents before its prompts (data.retrieval.documents)")
+    return training_memory(args.memory, pipeline.vocabulary, pipeline.tables)
+
+
 @exit_cleanly
 def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
@@ -310,6 +328,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         duration_s=(args.duration or _taught(pipeline, None)[1]) if "eeg" in task.outputs else None,
         montage=args.channels,
         best_of=args.best_of,
+        memory=_memory(args, pipeline),
+        retrieval=Retrieval(documents=args.retrieve),
     )
     recipe = pipeline.recipe_of(question) if question else None
     likelihoods = pipeline.label_likelihoods(stretch.window, recipe) if stretch and recipe else None
@@ -335,6 +355,8 @@ def _report(
 ) -> None:
     for label, share in sorted((likelihoods or {}).items(), key=lambda item: -item[1]):
         print(f"likelihood  {share:6.1%} {label}")
+    for one in results[0].found:
+        print(f"retrieved   {one.record.key}, likeness {one.likeness:.2f}")
     for i, result in enumerate(results):
         if result.text is not None:
             print(f"sentence    {i}: {printable(result.text)}")

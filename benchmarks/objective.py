@@ -1,10 +1,10 @@
 """What the objective's parts do: masked against plain documents, and how much the EEG weighs in the loss.
 
-    python benchmarks/objective.py --tokens runs/tokens/cvep20 --samples runs/samples/cvep20 --tokenizers runs/tokenizers \
-        --out runs/objective [--steps 800] [--seeds 0]
+    python benchmarks/objective.py --tokens runs/tokens/cvep20 --samples runs/samples/cvep20 \
+        --tokenizers runs/tokenizers --out runs/objective [--steps 800] [--seeds 0]
 
-Trains one small transformer for each row of the table with the same data, order, seed and steps, by `train.py pretrain`,
-and asks each of them, on the validation split:
+Trains one small transformer for each row of the table with the same data, order, seed and steps, by `train.py
+pretrain`, and asks each of them, on the validation split:
 
 - label: share of the windows whose own label is the likeliest answer to `eeg2label`, under their EEG and, as the
   control, under the EEG of a window with another label; and the nats of the true answer;
@@ -60,11 +60,8 @@ def train(out: Path, variant: dict[str, Any], given: argparse.Namespace, seed: i
     settings |= {f"data.{name}": value for name, value in variant.items()}
     flags = [text for name, value in settings.items() for text in (f"--{name}", str(value).replace("True", "true"))]
     start = time.monotonic()
-    subprocess.run(
-        [sys.executable, "train.py", "pretrain", "--config", "configs/pretrain.yaml", *flags]
-        + ["--out", str(out), "--resume", "auto"],
-        check=True,
-    )
+    command = [sys.executable, "train.py", "pretrain", "--config", "configs/pretrain.yaml", *flags]
+    subprocess.run([*command, "--out", str(out), "--resume", "auto"], check=True)
     return (time.monotonic() - start) / given.steps
 
 

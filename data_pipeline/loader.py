@@ -20,6 +20,8 @@ from neuroleon.data_pipeline.causal_mask import Masking, rotate_spans
 from neuroleon.data_pipeline.packing import LossWeights, pack
 from neuroleon.data_pipeline.pretokenize import INSTRUCTIONS, VOCABULARY
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.retrieval.augment import Retrieval, augmented, render_found
+from neuroleon.retrieval.memory import Memory, guard_of
 from neuroleon.tokenizers.document import Document, Rendered, Span, render
 from neuroleon.tokenizers.tasks import TASKS, Task
 from neuroleon.tokenizers.vocabulary import Vocabulary
@@ -32,7 +34,8 @@ class DocumentConfig:
     """What a training batch holds.
 
     `recipes` weighs token folders by name (empty: by their number of records), `tasks` weighs tasks among those that a
-    record can serve (empty: all alike). `condition_dropout` makes a document unconditional, for guidance.
+    record can serve (empty: all alike). `condition_dropout` makes a document unconditional, for guidance. `retrieval`
+    puts like documents of the same folders before one, as many as the row has room for.
     """
 
     seed: int = 0
@@ -44,6 +47,7 @@ class DocumentConfig:
     condition_dropout: float = 0.1
     masking: Masking = field(default_factory=Masking)
     loss: LossWeights = field(default_factory=LossWeights)
+    retrieval: Retrieval = field(default_factory=Retrieval)
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.documents_per_batch < 1:
@@ -93,6 +97,17 @@ class TokenRecord:
         place = self.info["texts"][text] if task.text == "texts" else self.info["label_text"]
         return Span("text", self._ids[slice(*place)])
 
+    def contents(self) -> dict[str, list[np.ndarray]]:
+        """Local ids of all that it has, by modality: the clean EEG, the picture, every text."""
+        eeg = self.info["eeg"]["variants"][:1] if self.info["eeg"] else []
+        images = [self.info["image"]] if self.info["image"] else []
+        places = {"eeg": eeg, "image": images, "text": self.info["texts"]}
+        return {
+            modality: [self._ids[start:stop] for start, stop, *_ in found]
+            for modality, found in places.items()
+            if found
+        }
+
     def document(self, task: Task, instruction: np.ndarray, *, variant: int = 0, text: int = 0) -> Document:
         """The sample under a task; `instruction` holds local text ids."""
         spans = tuple(self.span(modality, task, variant=variant, text=text) for modality in task.modalities)
@@ -122,18 +137,37 @@ class TokenFolder:
         return TokenRecord(record["npy"], record["json"], f"{self.name}/{record['__key__']}")
 
 
+def training_memory(token_folders: Sequence[Path], vocabulary: Vocabulary, tables: Mapping[str, np.ndarray]) -> Memory:
+    """The training records of token folders as a memory; `tables` as of `DocumentSource`.
+
+    Raises:
+        DataError: damaged or unfinished folders, or no training records.
+        CheckpointError: tokenized with another vocabulary.
+    """
+    return Memory([TokenFolder(folder, "train", vocabulary) for folder in token_folders], vocabulary, tables)
+
+
 class DocumentSource:
     """Documents of several token folders, mixed by weight.
 
     In every `ROUND` positions each recipe has its share, and a recipe's records come in a new random order every epoch,
     each exactly once.
 
+    Args:
+        tables: code vectors by local id of `eeg` and `image`, for `config.retrieval`.
+
     Raises:
         ConfigError: a weight names no folder, or is too small to come once in a round.
         DataError: no records; damaged folders; no task for a recipe's first record.
     """
 
-    def __init__(self, token_folders: Sequence[Path], vocabulary: Vocabulary, config: DocumentConfig) -> None:
+    def __init__(
+        self,
+        token_folders: Sequence[Path],
+        vocabulary: Vocabulary,
+        config: DocumentConfig,
+        tables: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.vocabulary = vocabulary
         self.config = config
         folders = [TokenFolder(Path(path), config.split, vocabulary) for path in token_folders]
@@ -144,6 +178,11 @@ class DocumentSource:
         self._tasks = {n: w for n, w in (config.tasks or dict.fromkeys(TASKS, 1.0)).items() if w > 0}
         for name in self._shares:
             self._choose_task(self._folders[name][0], generator("first record", name))
+        self._memory: Memory | None = None
+        if config.retrieval.documents:
+            if tables is None:
+                raise ConfigError("retrieval compares by the code vectors of eeg, image; give `tables` of both")
+            self._memory = Memory([self._folders[name] for name in self._shares], vocabulary, tables)
 
     def place(self, position: int) -> tuple[str, int]:
         """(recipe, number of its record) at a position."""
@@ -175,8 +214,23 @@ class DocumentSource:
         )
         if rng.random() < self.config.condition_dropout:
             document = document.without_condition()
-        rendered = render(document, self.vocabulary, record.key)
-        return rotate_spans(rendered, rng, self.vocabulary, self.config.masking)
+        rendered = rotate_spans(
+            render(document, self.vocabulary, record.key), rng, self.vocabulary, self.config.masking
+        )
+        if self._memory is None or document.instruction is None or not task.inputs:
+            return rendered
+        query = {span.modality: span.ids_local for span in document.spans[: len(task.inputs)]}
+        found = self._memory.nearest(
+            query,
+            task,
+            int(rng.integers(self.config.retrieval.documents + 1)),
+            guard=guard_of(record, name),
+            limit=self.config.retrieval.limit,
+            dropout=self.config.retrieval.query_dropout,
+            rng=rng,
+        )
+        room = self.config.length - len(rendered)
+        return augmented(rendered, render_found(found, task, document.instruction, self.vocabulary, room))
 
     def batch(self, index: int) -> dict[str, torch.Tensor]:
         """Batch number `index`: `documents_per_batch` documents, packed.

@@ -19,8 +19,8 @@ class LossWeights:
 
     `text`, `image` and `eeg` are span bodies; EEG ids are near incompressible and must not drown the rest. `special`
     are marks, scales and borders; `instruction` is all of the head. `only_outputs` gives everything before the outputs
-    weight 0 (finetuning); what causal masking moved to the end is an output. A sentinel always has 0: its place is random
-    (CM3, section 2.2).
+    weight 0 (finetuning); what causal masking moved to the end is an output. A sentinel always has 0: its place is
+    random (CM3, section 2.2).
     """
 
     text: float = 1.0

@@ -18,7 +18,8 @@ from neuroleon.decoding.constraints import Candidates, candidates
 from neuroleon.decoding.guidance import contrast, guide
 from neuroleon.decoding.rows import Row, Rules
 from neuroleon.decoding.sampling import Sampling, choose
-from neuroleon.model.stepper import Context, Precision, Stepper, check_precision
+from neuroleon.model.products import Precision
+from neuroleon.model.stepper import Context, Stepper, check_precision
 from neuroleon.model.transformer import Cache, Neuroleon
 from neuroleon.tokenizers.document import task_of
 from neuroleon.tokenizers.grammar import Grammar
@@ -35,13 +36,20 @@ class Prompt:
 
     `unconditional` is the prompt of the second stream (`document.unconditional_prompt`); needed for guidance and
     contrast. `filling` is given where `ids` end behind the sentinel of a hole (`infill.hollow`), which is filled then
-    instead. `eeg_steps` is the length of an EEG output in steps of 125 ms; needed when the task has one.
+    instead. `eeg_steps` is the length of an EEG output in steps of 125 ms; needed when the task has one. `before` are
+    ids that are read before `ids` and belong to no answer: other documents (`retrieval/augment.py`).
     """
 
     ids: np.ndarray
     unconditional: np.ndarray | None = None
     eeg_steps: int | None = None
     filling: Filling | None = None
+    before: np.ndarray | None = None
+
+    @property
+    def conditional(self) -> np.ndarray:
+        """All ids that are read."""
+        return self.ids if self.before is None else np.concatenate([self.before, self.ids])
 
 
 def _left_padded(prompts: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,7 +101,8 @@ class Engine:
             on_id: told of each id as it is chosen: which prompt's, and the id.
 
         Returns:
-            Whole documents, prompt included, int32 shared ids: `document.parse` reads them.
+            Whole documents, prompt included but not what stands before it, int32 shared ids: `document.parse` reads
+            them.
 
         Raises:
             DataError: a prompt that is not the beginning of a document, or whose document has no room in the model.
@@ -168,10 +177,11 @@ class Engine:
         """What may follow a prompt, and the most ids that it may be."""
         if prompt.filling is None:
             return self._grammar(prompt, settings)
-        room = self._model.config.max_length - len(prompt.ids)
+        n_prompt = len(prompt.conditional)
+        room = self._model.config.max_length - n_prompt
         if prompt.filling.room > room:
             raise DataError(
-                f"the document with its holes filled needs {len(prompt.ids) + prompt.filling.room} tokens, the model "
+                f"the document with its holes filled needs {n_prompt + prompt.filling.room} tokens, the model "
                 f"holds {self._model.config.max_length}; give a shorter one, or less text to fill in"
             )
         return prompt.filling, prompt.filling.room
@@ -189,17 +199,19 @@ class Engine:
             "eeg": 1 + (prompt.eeg_steps or 0) * self._vocabulary.eeg.tokens,  # the scale, then the steps
         }
         # The first output's opening mark ends the prompt; an output also has a closing mark, then <break> or <eod>.
-        needed = len(prompt.ids) + sum(tokens[output] + 3 for output in outputs) - 1
+        n_prompt = len(prompt.conditional)
+        needed = n_prompt + sum(tokens[output] + 3 for output in outputs) - 1
         room = self._model.config.max_length - needed
         n_text = outputs.count("text")
         if room < n_text:
             raise DataError(
-                f"task {name}: the document needs {needed + n_text} tokens ({len(prompt.ids)} of them the prompt), "
+                f"task {name}: the document needs {needed + n_text} tokens ({n_prompt} of them the prompt), "
                 f"the model holds {needed + room}; give a shorter stretch of EEG or text"
+                + (", or fewer documents of the memory" if prompt.before is not None and len(prompt.before) else "")
             )
         max_text = min(settings.max_text, room // n_text) if n_text else None
         grammar = Grammar(self._vocabulary, name, eeg_steps=prompt.eeg_steps, max_text=max_text)
-        return grammar, needed - len(prompt.ids) + n_text * (max_text or 0)
+        return grammar, needed - n_prompt + n_text * (max_text or 0)
 
     @torch.inference_mode()
     def score(self, prompt_ids: np.ndarray, continuations: Sequence[np.ndarray]) -> np.ndarray:
@@ -259,7 +271,7 @@ def _steered(logits: Tensor, open_ids: Candidates, settings: Sampling) -> Tensor
 
 def _streams(prompts: Sequence[Prompt], settings: Sampling) -> list[list[np.ndarray]]:
     """The prompts of each stream: with the condition, and without it where both are asked for."""
-    conditional = [prompt.ids for prompt in prompts]
+    conditional = [prompt.conditional for prompt in prompts]
     if not settings.two_streams:
         return [conditional]
     unconditional = [prompt.unconditional for prompt in prompts if prompt.unconditional is not None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from neuroleon.decoding.engine import Engine, Prompt
 from neuroleon.decoding.labels import LabelSet, load_labels
 from neuroleon.decoding.rerank import evidence_of
 from neuroleon.decoding.sampling import Sampling
-from neuroleon.model.stepper import Precision
+from neuroleon.model.products import Precision
 from neuroleon.model.weights import load_model
+from neuroleon.retrieval.augment import Retrieval, before, render_found
+from neuroleon.retrieval.memory import Found, Guard, Memory, ids_name
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, prompt, render, unconditional_prompt
@@ -38,7 +41,8 @@ ANSWERS = 64  # that are made side by side: bounds the memory of a request for m
 class Result:
     """One answer: what the task's outputs hold, and the whole document as shared ids.
 
-    `evidence` is what it was chosen by where it is the best of several: nats of the EEG given this answer.
+    `evidence` is what it was chosen by where it is the best of several: nats of the EEG given this answer. `found` are
+    the documents of the memory that stood before the prompt.
     """
 
     ids: np.ndarray
@@ -46,13 +50,15 @@ class Result:
     text: str | None = None
     picture: np.ndarray | None = None  # uint8 (H, W, 3)
     eeg: Window | None = None
+    found: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NeuroleonPipeline:
     """A trained model with its tokenizers; `preprocess` is the content of `preprocess.json`.
 
-    `fingerprint` is the sha256 of the folder's manifest, that is, of every file in it.
+    `fingerprint` is the sha256 of the folder's manifest, that is, of every file in it. `retrieved` is how many
+    documents of a memory stood before one in training, at most.
     """
 
     engine: Engine
@@ -63,6 +69,7 @@ class NeuroleonPipeline:
     preprocess: dict[str, Any]
     labels: Mapping[str, LabelSet]
     fingerprint: str
+    retrieved: int = 0
 
     @classmethod
     def load(
@@ -104,7 +111,13 @@ class NeuroleonPipeline:
             preprocess=read_json(folder / "preprocess.json"),
             labels=load_labels(folder),
             fingerprint=sha256_file(folder / "manifest.json"),
+            retrieved=_retrieved(folder / "training.json"),
         )
+
+    @property
+    def tables(self) -> dict[str, np.ndarray]:
+        """Code vectors by local id, for a `Memory`."""
+        return {"eeg": self.eeg.codebook, "image": self.image.codebook}
 
     def run(
         self,
@@ -120,6 +133,8 @@ class NeuroleonPipeline:
         duration_s: float | None = None,
         montage: Sequence[str] = TEN_TWENTY,
         best_of: int = 1,
+        memory: Memory | None = None,
+        retrieval: Retrieval | None = None,
     ) -> list[Result]:
         """`n` answers to one prompt; answer i is the same for every `n` above i.
 
@@ -135,6 +150,9 @@ class NeuroleonPipeline:
             montage: electrode names of an EEG output.
             best_of: each answer is, of so many, the one from which the model itself would rather expect the EEG
                 (image2eeg, text2eeg): the noisy channel turned round.
+            memory: documents that may be put before the prompt, those nearest to what is given; a picture that is
+                given does not come back. For models whose training had `data.retrieval`.
+            retrieval: how many of them, and which; default `Retrieval(documents=2)`.
 
         Raises:
             ConfigError: unknown task, an input missing or too many, a duration that is no whole number of steps, or
@@ -158,10 +176,14 @@ class NeuroleonPipeline:
             raise ConfigError(
                 f"best_of is {best_of}, but at temperature 0 all answers are the same; give a temperature"
             )
+        spans = [self._span(modality, given[modality]) for modality in asks.inputs]
+        instruction = self._instruction(asks, question)
+        found = () if memory is None else self._found(memory, retrieval or Retrieval(documents=2), asks, spans)
         asked = Prompt(
-            ids=self._prompt(asks, given, question),
+            ids=prompt(task, instruction, spans, self.vocabulary),
             unconditional=unconditional_prompt(task, self.vocabulary),
             eeg_steps=self._steps(asks, duration_s),
+            before=before(render_found(found, asks, instruction, self.vocabulary)),
         )
         positions = electrode_positions(montage)
         unknown = [name for name, position in zip(montage, positions, strict=True) if np.isnan(position[:3]).any()]
@@ -174,11 +196,12 @@ class NeuroleonPipeline:
             for part in [keys[first : first + ANSWERS]]
             for ids in self.engine.generate([asked] * len(part), settings, part)
         ]
+        answer = partial(self._result, positions=positions, montage=tuple(montage), found=tuple(found))
         if best_of == 1:
-            return [self._result(ids, positions, tuple(montage)) for ids in documents]
+            return [answer(ids) for ids in documents]
         evidence = evidence_of(documents, self.engine, self.vocabulary, self.text)
         best = [max(range(i, i + best_of), key=lambda k: evidence[k]) for i in range(0, len(keys), best_of)]
-        return [replace(self._result(documents[k], positions, tuple(montage)), evidence=evidence[k]) for k in best]
+        return [replace(answer(documents[k]), evidence=evidence[k]) for k in best]
 
     def infill(
         self, document: Document, holes: Sequence[Hole], *, n: int = 1, settings: Sampling | None = None, seed: int = 0
@@ -213,7 +236,8 @@ class NeuroleonPipeline:
         known = self.labels.get(recipe)
         if known is None or known.question is None or not known.labels:
             raise ConfigError(f"recipe {recipe!r}: labels.json of the model has no labels and question of it")
-        ids = self._prompt(TASKS["eeg2label"], {"eeg": eeg}, known.question)
+        task = TASKS["eeg2label"]
+        ids = prompt(task.name, self._instruction(task, known.question), [self._span("eeg", eeg)], self.vocabulary)
         answers = self.text.encode([label.text for label in known.labels.values()])
         rendered = [
             render(Document("eeg2label", None, (Span("text", np.array(answer)),)), self.vocabulary)
@@ -227,11 +251,15 @@ class NeuroleonPipeline:
         """The recipe that asks `question`, or None."""
         return next((recipe for recipe, labels in self.labels.items() if labels.question == question), None)
 
-    def _prompt(self, task: Task, given: Mapping[str, Any], question: str | None) -> np.ndarray:
+    def _instruction(self, task: Task, question: str | None) -> np.ndarray:
         words = question if task.asks_question else task.instructions[0]
-        instruction = np.array(self.text.encode([str(words)])[0])
-        spans = [self._span(modality, given[modality]) for modality in task.inputs]
-        return prompt(task.name, instruction, spans, self.vocabulary)
+        return np.array(self.text.encode([str(words)])[0])
+
+    def _found(self, memory: Memory, retrieval: Retrieval, task: Task, spans: Sequence[Span]) -> list[Found]:
+        """What the memory has that is near to the inputs of a prompt."""
+        query = {span.modality: span.ids_local for span in spans}
+        given = frozenset(ids_name(span.ids_local) for span in spans if span.modality == "image")
+        return memory.nearest(query, task, retrieval.documents, guard=Guard(pictures=given), limit=retrieval.limit)
 
     def _span(self, modality: str, value: Any) -> Span:
         if modality == "eeg":
@@ -253,7 +281,9 @@ class NeuroleonPipeline:
             raise ConfigError(f"duration is {duration_s} s; EEG comes in whole steps of {self.eeg.step_s} s")
         return steps
 
-    def _result(self, ids: np.ndarray, positions: np.ndarray, montage: tuple[str, ...]) -> Result:
+    def _result(
+        self, ids: np.ndarray, positions: np.ndarray, montage: tuple[str, ...], found: tuple[Found, ...]
+    ) -> Result:
         document = parse(ids, self.vocabulary)
         outputs: dict[str, Any] = {}
         for span in document.spans[-len(TASKS[document.task].outputs) :]:
@@ -264,7 +294,13 @@ class NeuroleonPipeline:
             else:
                 tokens = EEGTokens(span.ids_local, span.scale or 0)
                 outputs["eeg"] = self.eeg.decode_windows([tokens], positions, montage)[0]
-        return Result(ids=ids, **outputs)
+        return Result(ids=ids, found=found, **outputs)
+
+
+def _retrieved(path: Path) -> int:
+    """`data.retrieval.documents` of a model's training, 0 where it is not told."""
+    settings = read_json(path).get("settings", {}) if path.is_file() else {}
+    return int(settings.get("data", {}).get("retrieval", {}).get("documents", 0))
 
 
 def task_for(name: str, given: Mapping[str, object]) -> Task:

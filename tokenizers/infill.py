@@ -22,8 +22,8 @@ Cut = tuple[int, int]  # start and stop in the ids of the whole document
 def cut_out(rendered: Rendered, cuts: list[Cut]) -> Rendered:
     """The document with each cut replaced by its sentinel and moved to the end; sentinels count in source order.
 
-    What is moved is OUTPUT, whatever it was: filling it in is what such a document asks for. Its sentinel in place keeps
-    the part that it had.
+    What is moved is OUTPUT, whatever it was: filling it in is what such a document asks for. Its sentinel in place
+    keeps the part that it had.
     """
     kept, moved, position = [], [], 0
     for k, (start, stop) in enumerate(cuts):

@@ -22,6 +22,7 @@ from neuroleon.model.config import ModelConfig, preset
 from neuroleon.model.loss import KINDS, token_loss
 from neuroleon.model.transformer import Neuroleon
 from neuroleon.model.weights import load_model, save_model
+from neuroleon.retrieval.augment import Retrieval
 from neuroleon.tokenizers.document import Document, Rendered, parse, prompt, render
 from neuroleon.tokenizers.tasks import TASKS, Task
 from neuroleon.tokenizers.vocabulary import Vocabulary
@@ -54,6 +55,7 @@ class DocumentsConfig:
     condition_dropout: float = 0.1
     masking: Masking = field(default_factory=Masking)
     loss: LossWeights = field(default_factory=LossWeights)
+    retrieval: Retrieval = field(default_factory=Retrieval)
     validation_records: int = 64
 
     def __post_init__(self) -> None:
@@ -67,7 +69,9 @@ class DocumentsConfig:
 
     def documents(self, seed: int) -> DocumentConfig:
         """The settings of the training documents."""
-        names = ("length", "documents_per_batch", "recipes", "tasks", "condition_dropout", "masking", "loss")
+        names = (
+            "length", "documents_per_batch", "recipes", "tasks", "condition_dropout", "masking", "loss", "retrieval"
+        )  # fmt: skip
         return DocumentConfig(seed=seed, split="train", **{name: getattr(self, name) for name in names})
 
 
@@ -125,7 +129,8 @@ class _TransformerStage:
         self._preprocess = shared_preprocess(
             {one.folder.name: one.preprocess for one in self._sets if one.preprocess is not None}
         )
-        self._source = DocumentSource(data.tokens, self.vocabulary, self._data.documents(seed))
+        tables = {"eeg": self._tokenizers.eeg.codebook, "image": np.asarray(self._tokenizers.image.codebook)}
+        self._source = DocumentSource(data.tokens, self.vocabulary, self._data.documents(seed), tables)
         self._tasks = [TASKS[name] for name in TASKS if not data.tasks or data.tasks.get(name, 0) > 0]
 
     @cached_property

@@ -15,10 +15,11 @@ from neuroleon.data_pipeline.causal_mask import Masking
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.packing import LossWeights
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
+from neuroleon.retrieval.augment import Retrieval
 from neuroleon.tokenizers.document import parse, unconditional_prompt
 from neuroleon.tokenizers.infill import restore
 from neuroleon.tokenizers.tasks import TASKS
-from neuroleon.tokenizers.vocabulary import Vocabulary
+from neuroleon.tokenizers.vocabulary import EOD, Vocabulary
 
 STEP = np.array([0, 12, 24, 36])
 PLAIN = Masking(probability=0)
@@ -44,6 +45,8 @@ def record(number: int, *, has_eeg: bool) -> dict:
         "texts": [at["a"], at["b"]],
         "label_text": at["label"] if has_eeg else None,
         "question": at["q"] if has_eeg else None,
+        "recording": f"r{number % 5}",
+        "image_key": str(number),
     }
     return {"__key__": f"{number:06d}", "npy": np.concatenate(list(pieces.values())).astype(np.int32), "json": info}
 
@@ -191,3 +194,45 @@ def test_wrong_settings_are_refused_before_training(folders: list[Path], setting
 def test_tokens_of_another_vocabulary_are_refused(folders: list[Path]) -> None:
     with pytest.raises(CheckpointError, match="trials: made with vocabulary"):
         TokenFolder(folders[0], "train", vocabulary("another"))
+
+
+TABLES = {"eeg": np.random.default_rng(0).standard_normal((48, 6)), "image": np.eye(64)}
+
+
+def test_retrieved_documents_stand_before_the_same_document(folders: list[Path]) -> None:
+    """Nothing of the same recording or picture, as many as the row has room for; the document itself is untouched."""
+    settings = {"masking": PLAIN, "condition_dropout": 0.3}
+    config = DocumentConfig(length=90, retrieval=Retrieval(documents=3, limit=1.0), **settings)
+    made, again = (DocumentSource(folders[:1], vocabulary(), config, TABLES) for _ in range(2))
+    plain = source(folders[:1], **settings)
+    n_before = Counter[int]()
+    for position in range(150):
+        alone, whole = plain.document(position), made.document(position)
+        assert whole.ids.tolist() == again.document(position).ids.tolist()
+        assert whole.ids[-len(alone) :].tolist() == alone.ids.tolist()
+        assert len(whole) <= 90
+        spans = [vocabulary().to_local("image", ids) for ids in pictures_of(whole.ids)]
+        numbers = [int(ids[0]) * 64 + int(ids[1]) for ids in spans]
+        document = parse(alone.ids, vocabulary())
+        own = [s.ids_local for s in document.spans if s.modality == "image"]
+        if own:
+            mine = int(own[0][0]) * 64 + int(own[0][1])
+            assert all(n % 5 != mine % 5 for n in numbers[:-1])
+        n_before[int((whole.ids == EOD).sum()) - int((alone.ids == EOD).sum())] += 1
+        if document.instruction is None or not TASKS[document.task].inputs:
+            assert len(whole) == len(alone), "nothing to ask with"
+    assert set(n_before) == {0, 1, 2, 3}
+
+
+def pictures_of(ids: np.ndarray) -> list[np.ndarray]:
+    """Shared ids of every picture in a sequence of documents."""
+    image = vocabulary().image
+    inside = (ids >= image.start) & (ids < image.stop)
+    places = np.flatnonzero(inside)
+    return [ids[run] for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(run)]
+
+
+def test_retrieval_without_code_vectors_is_refused(folders: list[Path]) -> None:
+    config = DocumentConfig(length=90, retrieval=Retrieval(documents=1))
+    with pytest.raises(ConfigError, match="eeg, image"):
+        DocumentSource(folders, vocabulary(), config)

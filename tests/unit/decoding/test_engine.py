@@ -1,5 +1,6 @@
 """Generation and scoring: the cache, guidance, batches and the grammar do not change what the model says."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,10 @@ from neuroleon.decoding.engine import Engine, Prompt
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.model.config import ModelConfig
 from neuroleon.model.transformer import Neuroleon
-from neuroleon.tokenizers.document import Document, Span, parse, prompt, unconditional_prompt
+from neuroleon.tokenizers.document import Document, Span, parse, prompt, render, task_of, unconditional_prompt
 from neuroleon.tokenizers.grammar import Grammar
 from neuroleon.tokenizers.infill import Filling, Hole, filled, hollow
+from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.of(
@@ -63,12 +65,13 @@ RAGGED = [
 KEYS = [(0, "a"), (0, "b"), (0, "c")]
 
 
-def recomputed(model: Neuroleon, asked: Prompt, task: str, settings: Sampling) -> np.ndarray:
+def recomputed(model: Neuroleon, asked: Prompt, settings: Sampling) -> np.ndarray:
     """Greedy decoding the plain way: the whole row through the training forward for every id."""
+    task = task_of(asked.ids, VOCABULARY)
     grammar = Grammar(VOCABULARY, task, eeg_steps=asked.eeg_steps, max_text=settings.max_text)
     state, made = grammar.start(asked.ids), []
     while not grammar.done(state):
-        rows = [torch.tensor([*start.tolist(), *made])[None] for start in (asked.ids, asked.unconditional)]
+        rows = [torch.tensor([*start.tolist(), *made])[None] for start in (asked.conditional, asked.unconditional)]
         with torch.no_grad():
             conditional, unconditional = (model(row)[0, -1] for row in rows)
         logits = unconditional + settings.guidance * (conditional - unconditional)
@@ -78,18 +81,49 @@ def recomputed(model: Neuroleon, asked: Prompt, task: str, settings: Sampling) -
     return np.array([*asked.ids.tolist(), *made])
 
 
+def every_task(n: int) -> list[Prompt]:
+    """`n` prompts of different lengths; the tasks take turns."""
+    made = []
+    for i in range(n):
+        task = TASKS[list(TASKS)[i % len(TASKS)]]
+        known = {
+            "eeg": eeg_span(1 + i % 4, seed=i),
+            "text": Span("text", range(1 + i % 3)),
+            "image": Span("image", range(9)),
+        }
+        inputs = tuple(known[modality] for modality in task.inputs)
+        made.append(a_prompt(task.name, inputs, words=1 + i % 6, eeg_steps=2 if "eeg" in task.outputs else None))
+    return made
+
+
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_cached_greedy_decoding_equals_recomputing_everything(
     model: Neuroleon, engine: Engine, guidance: float
 ) -> None:
+    """Every task, alone, in threes and all sixteen together, with prompts of different lengths."""
     settings = Sampling(temperature=0, guidance=guidance, max_text=6)
-    tasks = ("eeg2image", "eeg2both", "text2eeg")
-    expected = [recomputed(model, p, task, settings) for p, task in zip(RAGGED, tasks, strict=True)]
-    ragged = engine.generate(RAGGED, settings, KEYS)
-    alone = [engine.generate([p], settings, [key])[0] for p, key in zip(RAGGED, KEYS, strict=True)]
-    for want, batched, single in zip(expected, ragged, alone, strict=True):
-        assert batched.tolist() == want.tolist()
-        assert single.tolist() == want.tolist()
+    prompts, keys = every_task(16), [(0, i) for i in range(16)]
+    expected = [recomputed(model, asked, settings).tolist() for asked in prompts]
+    for size in (1, 3, 16):
+        found = [
+            ids.tolist()
+            for start in range(0, 16, size)
+            for ids in engine.generate(prompts[start : start + size], settings, keys[start : start + size])
+        ]
+        assert found == expected, f"{size} at a time"
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_documents_before_a_prompt_are_read_and_not_returned(model: Neuroleon, engine: Engine, guidance: float) -> None:
+    settings = Sampling(temperature=0, guidance=guidance, max_text=6)
+    others = [Document("eeg2image", [7, 8], (eeg_span(1, seed=i), Span("image", range(i, 9 + i)))) for i in (4, 5)]
+    found = np.concatenate([render(document, VOCABULARY).ids[:-1] for document in others])
+    prompts = [replace(RAGGED[0], before=found[: len(found) // 2]), replace(RAGGED[0], before=found), RAGGED[1]]
+    expected = [recomputed(model, asked, settings).tolist() for asked in prompts]
+    assert [ids.tolist() for ids in engine.generate(prompts, settings, KEYS)] == expected
+    assert all(ids[: len(RAGGED[0].ids)] == RAGGED[0].ids.tolist() for ids in expected[:2])
+    with pytest.raises(DataError, match="fewer documents of the memory"):
+        engine.generate([replace(RAGGED[0], before=np.tile(found, 3))], settings, [(0,)])
 
 
 def test_every_id_is_told_as_it_is_chosen(engine: Engine) -> None:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.model.config import ModelConfig
-from neuroleon.model.stepper import Precision, Stepper
+from neuroleon.model.products import Precision
+from neuroleon.model.stepper import Stepper
 from neuroleon.model.transformer import Neuroleon
 
 CONFIG = ModelConfig(dim=64, depth=3, heads=6, kv_heads=2, dim_head=16, max_length=64)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuroleon import sample as sample_cli
 from neuroleon import train as cli
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import read_json, verify_folder, write_json
@@ -14,6 +15,7 @@ from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.model.config import ModelConfig
+from neuroleon.retrieval.augment import Retrieval
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.training.config import LoopConfig, RunConfig
 from neuroleon.training.loop import Trainer
@@ -38,7 +40,7 @@ def sample(i: int, rng: np.random.Generator) -> dict:
     eeg = np.sin(2 * np.pi * (HZ[label] * times + rng.random())) * np.ones((3, 1)) + 0.1 * rng.normal(size=(3, 200))
     picture = np.full((16, 16, 3), 30 if label == "circle" else 220, np.uint8)
     told = {
-        "recipe": "shapes", "subject": "s1", "recording": "r1", "group": "", "ch_names": ["O1", "Oz", "O2"],
+        "recipe": "shapes", "subject": "s1", "recording": f"r{i % 4}", "group": "", "ch_names": ["O1", "Oz", "O2"],
         "sfreq": 200.0,
         "positions": [[-0.3, -0.9, 0.1], [0.0, -1.0, 0.1], [0.3, -0.9, 0.1]], "scale_uV": 8.0, "label": label,
         "texts": [f"a {label} was shown"], "label_text": label, "question": QUESTION, "image_key": label, "onset_s": i,
@@ -154,6 +156,30 @@ def test_what_does_not_belong_together_is_refused(data: DocumentsConfig) -> None
     with pytest.raises(ConfigError, match="leave one of them out"):
         PretrainConfig(data=data, preset="nano", model=SIZES)
     assert PretrainConfig(data=data, preset="nano", model=ModelConfig(dropout=0.1)).sizes.dropout == 0.1
+
+
+def test_a_model_trained_with_a_memory_is_asked_with_one(
+    data: DocumentsConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_memory = replace(data, retrieval=Retrieval(documents=2))
+    stage, plain = (PretrainStage(PretrainConfig(data=d, model=SIZES), seed=0) for d in (with_memory, data))
+    lengths = [int((s.batch(0)["documents"] > 0).sum()) for s in (stage, plain)]
+    assert lengths[0] > 1.2 * lengths[1]
+    settings = {"data": {"retrieval": {"documents": 2}}}
+    final = Trainer(stage, run(1), tmp_path, settings=settings).run(tmp_path / "final")
+    assert final is not None
+    assert NeuroleonPipeline.load(final).retrieved == 2
+    asked = ["--task", "text2image", "--text", "a circle was shown", "--n", "1", "--memory", f"[{data.tokens[0]}]"]
+    sample_cli.main([*asked, "--model", str(final), "--out", str(tmp_path / "with")])
+    said = capsys.readouterr().out
+    assert "retrieved   shapes/" in said
+    assert "trained without" not in said
+    (answer,) = read_json(tmp_path / "with" / "sample.json")["answers"]
+    (found,) = answer["retrieved"]
+    assert found["likeness"] <= 0.9, "the sentence itself is left out: only the square is not too much alike"
+    sample_cli.main([*asked, "--model", str(final), "--retrieve", "0", "--out", str(tmp_path / "without")])
+    (alone,) = read_json(tmp_path / "without" / "sample.json")["answers"]
+    assert "retrieved" not in alone
 
 
 def test_pretrain_runs_from_the_command_line(data: DocumentsConfig, tmp_path: Path) -> None:
