@@ -5,7 +5,7 @@
 One model, 50 M parameters unless told otherwise, with random weights: what is written does not matter, how fast does.
 Beside ours, on models of the same size: x-transformers' `generate` with its cache, and the Llama of HF transformers
 with its dynamic and static cache. Greedy, all over the whole vocabulary; `head of an image` is what decoding under the
-grammar computes. `pair` is guidance: each id costs two rows. The floor is what reading the weights and the cache once
+grammar computes. `pair` is guidance: each id costs two rows, which x-transformers merely writes. The floor is what reading the weights and the cache once
 would take: their bytes over the bandwidth of a large copy, measured in the same run. Each figure is ids per second, the
 median of a few stretches after the prompt is read, in wall time.
 """
@@ -152,25 +152,27 @@ def main() -> None:
         "ours, float32, pair": Ours(model, "float32", pair=True),
         **{f"ours, {precision}, pair": Ours(model, precision, pair=True) for precision in coarse},
     }
+    stock = x_transformers(*sizes)
     peers = {
-        "x-transformers": x_transformers(*sizes),
+        "x-transformers": stock,
         "HF Llama, dynamic cache": llama(*sizes, "dynamic"),
         "HF Llama, static cache": llama(*sizes, "static"),
     }
     print(
         f"{n_parameters / 1e6:.0f} M parameters, {given.threads} thread(s) on {device}, a copy: {rate / 1e9:.1f} GB/s"
     )
-    print("\n| batch | context | " + " | ".join([*made, *peers, "floor, float32"]) + " | ours over x-transformers |")
-    print("| --- " * (len(made) + len(peers) + 4) + "|")
+    names = [*made, *peers, "x-transformers, pair", "floor, float32", "ours over x-transformers", "of pairs"]
+    print(f"\n| batch | context | {' | '.join(names)} |\n{'| --- ' * (len(names) + 2)}|")
     for batch in given.batches:
         for context in given.contexts:
             prompts = torch.randint(1, VOCABULARY, (batch, context), device=device)
             speeds = {name: batch * IDS / timed(way.write(prompts, IDS), device) for name, way in made.items()}
             speeds |= {name: batch / way.seconds(prompts, IDS) for name, way in peers.items()}
+            speeds["x-transformers, pair"] = batch / stock.seconds(prompts.repeat(2, 1), IDS)
             speeds["floor, float32"] = batch / floor_s(model, context + IDS, batch, rate, 4)
-            ratio = speeds["ours, float32"] / speeds["x-transformers"]
-            cells = [f"{speed:.0f}" for speed in speeds.values()]
-            print(f"| {batch} | {context} | {' | '.join(cells)} | {ratio:.1f} |", flush=True)
+            ratios = [speeds[f"ours, float32{kind}"] / speeds[f"x-transformers{kind}"] for kind in ("", ", pair")]
+            cells = [f"{speed:.0f}" for speed in speeds.values()] + [f"{ratio:.1f}" for ratio in ratios]
+            print(f"| {batch} | {context} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
