@@ -5,9 +5,9 @@
 One model, 50 M parameters unless told otherwise, with random weights: what is written does not matter, how fast does.
 Beside ours, on models of the same size: x-transformers' `generate` with its cache, and the Llama of HF transformers
 with its dynamic and static cache. Greedy, all over the whole vocabulary; `head of an image` is what decoding under the
-grammar computes. `pair` is guidance: each id costs two rows, which x-transformers merely writes. The floor is what reading the weights and the cache once
-would take: their bytes over the bandwidth of a large copy, measured in the same run. Each figure is ids per second, the
-median of a few stretches after the prompt is read, in wall time.
+grammar computes. `pair` is guidance: each id costs two rows, which x-transformers merely writes. The floor is what
+reading the weights and the cache once would take: their bytes over the bandwidth of a large copy, measured in the same
+run. Each figure is ids per second, the median of a few stretches after the prompt is read, in wall time.
 """
 
 import argparse

@@ -17,6 +17,8 @@ from neuroleon.tokenizers.document import Document
 from neuroleon.tokenizers.tasks import Task
 from neuroleon.tokenizers.vocabulary import Vocabulary
 
+ROUNDING = 1e-5  # of a cosine in float32
+
 
 class Remembered(Protocol):
     """One record of a memory: `data_pipeline.loader.TokenRecord`."""
@@ -127,7 +129,7 @@ class Memory:
         Args:
             query: local ids of each modality to compare by; one that no record has is not compared.
             guard: what must not come out.
-            limit: records more alike than this are left out: they are the query, or a copy of it.
+            limit: records more alike than this are left out: they are the query, or a copy of it. 1 leaves none out.
             dropout: share of the query's rows to leave out at random, so that training meets other neighbours.
         """
         vectors = {
@@ -138,7 +140,11 @@ class Memory:
         likeness = np.mean([self._vectors[m] @ vector for m, vector in vectors.items()], axis=0)
         seen, found = set(guard.pictures), list[Found]()
         for place in np.argsort(-likeness, kind="stable"):
-            if likeness[place] > limit or self._recordings[place] in guard.recordings or self._pictures[place] & seen:
+            if (
+                likeness[place] > limit + ROUNDING
+                or self._recordings[place] in guard.recordings
+                or self._pictures[place] & seen
+            ):
                 continue
             store, i = self._places[place]
             record = self.stores[store][i]

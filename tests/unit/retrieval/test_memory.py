@@ -112,7 +112,7 @@ def test_what_is_too_alike_is_left_out() -> None:
     kept = shelf(5, 40, 40, 40)
     memory = Memory([kept], VOCABULARY, TABLES)
     query = {"eeg": kept[0].contents()["eeg"][0]}
-    itself = memory.nearest(query, EEG2IMAGE, 1, guard=Guard(), limit=1.0 + 1e-6)[0]
+    itself = memory.nearest(query, EEG2IMAGE, 1, guard=Guard(), limit=1.0)[0]
     assert (itself.record.key, itself.likeness) == ("shelf/0", pytest.approx(1.0, abs=1e-6))
     assert all(one.likeness <= 0.9 for one in memory.nearest(query, EEG2IMAGE, 40, guard=Guard(), limit=0.9))
 

@@ -1,0 +1,94 @@
+"""Whether documents of a memory before a prompt help: nats of a picture after its sentence, beside their control.
+
+    python benchmarks/retrieval.py --tokens runs/tokens/tiny_imagenet --samples runs/samples/tiny_imagenet \\
+        --tokenizers runs/tokenizers --out runs/retrieval [--task text2image] [--steps 800]
+
+Trains two small transformers by `train.py pretrain` with the same data, order, seed and steps, one without and one with
+`data.retrieval`, and gives both the records of the validation split: alone, after the nearest documents of the training
+split, and, as the control, after as many that were drawn at random. Nats per id of the outputs; the interval is two
+standard errors over the records of the difference to the same model without documents.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+N_BEFORE, WINDOWS = 2, 300
+
+
+def train(out: Path, documents: int, given: argparse.Namespace) -> Path:
+    """Run `train.py pretrain`; the model's folder."""
+    settings = {
+        "data.tokens": f"[{given.tokens}]", "data.samples": f"[{given.samples}]", "data.tokenizers": given.tokenizers,
+        "data.tasks": f'{{"{given.task}": 1}}', "data.masking.probability": 0.0, "data.retrieval.documents": documents,
+        "data.retrieval.limit": given.limit, "loop.steps": given.steps, "loop.validate_every": given.steps,
+        "loop.save_every": 100, "loop.max_minutes": "null",
+    }  # fmt: skip
+    if not (out / "final" / "manifest.json").is_file():
+        flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+        command = [sys.executable, "train.py", "pretrain", "--config", "configs/pretrain.yaml", *flags]
+        subprocess.run([*command, "--out", str(out), "--resume", "auto"], check=True)
+    return out / "final"
+
+
+def nats(folder: Path, given: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Nats per output id of each validation record: alone, after the nearest, after others at random."""
+    from neuroleon.common.seed import generator
+    from neuroleon.data_pipeline.loader import TokenFolder, training_memory
+    from neuroleon.decoding.engine import Engine
+    from neuroleon.decoding.pipeline import NeuroleonPipeline
+    from neuroleon.retrieval.augment import before, render_found
+    from neuroleon.retrieval.memory import Found, guard_of
+    from neuroleon.tokenizers.document import OUTPUT, render
+    from neuroleon.tokenizers.tasks import TASKS
+
+    pipeline, task, tokens = NeuroleonPipeline.load(folder), TASKS[given.task], Path(given.tokens)
+    engine: Engine = pipeline.engine
+    memory = training_memory([tokens], pipeline.vocabulary, pipeline.tables)
+    asked, kept = (TokenFolder(tokens, split, pipeline.vocabulary) for split in ("validation", "train"))
+    words, rng = asked.instructions[task.name][0], generator("retrieval", "random")
+    found: dict[str, list[float]] = {"alone": [], "nearest": [], "random": []}
+    for place in np.unique(np.linspace(0, len(asked) - 1, WINDOWS).round().astype(int)):
+        record = asked[int(place)]
+        rendered = render(record.document(task, words), pipeline.vocabulary)
+        is_output = rendered.part == OUTPUT
+        spans = record.document(task, words).spans[: len(task.inputs)]
+        query = {span.modality: span.ids_local for span in spans}
+        near = memory.nearest(query, task, N_BEFORE, guard=guard_of(record, asked.name), limit=given.limit)
+        far = [Found(record=kept[int(i)], store="", likeness=0.0) for i in rng.integers(len(kept), size=N_BEFORE)]
+        for name, documents in (("alone", []), ("nearest", near), ("random", far)):
+            ids = before(render_found(documents, task, words, pipeline.vocabulary))
+            prompt = np.concatenate([ids, rendered.ids[~is_output]])
+            found[name].append(-engine.score(prompt, [rendered.ids[is_output]])[0] / is_output.sum())
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", required=True)
+    parser.add_argument("--samples", required=True, help="the samples they were made from")
+    parser.add_argument("--tokenizers", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--task", default="text2image")
+    parser.add_argument("--limit", type=float, default=1.0, help="as of data.retrieval; 1 lets the same sentence come")
+    parser.add_argument("--steps", type=int, default=800)
+    given = parser.parse_args(argv)
+    torch.manual_seed(0)
+    print("| trained | alone | after the nearest | after random ones |\n| --- | --- | --- | --- |", flush=True)
+    for name, documents in (("without", 0), ("with", N_BEFORE)):
+        values = nats(train(given.out / str(documents), documents, given), given)
+        cells = [f"{values['alone'].mean():.3f}"]
+        for other in ("nearest", "random"):
+            change = values[other] - values["alone"]
+            spread = 2 * change.std() / np.sqrt(len(change))
+            cells.append(f"{values[other].mean():.3f} ({change.mean():+.3f} ± {spread:.3f})")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
