@@ -20,8 +20,7 @@ from neuroleon.decoding.figures import contact_sheet, printable, result_figure, 
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline, Result, task_for
 from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.decoding.verdict import verdict
-from neuroleon.retrieval.augment import Retrieval
-from neuroleon.retrieval.memory import Memory
+from neuroleon.retrieval.memory import Memory, Retrieval
 from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M
 from neuroleon.signals.plausibility import check_recording, reject_reason
 from neuroleon.signals.preprocess import Preprocess, Preprocessed
@@ -52,9 +51,9 @@ def parser() -> ArgumentParser:
     p.add_argument("--n", type=int, default=4, help="number of answers")
     p.add_argument("--best-of", type=int, default=1, help="each answer is the one, of so many, that the EEG speaks for")
     p.add_argument(
-        "--memory", type=list[Path], default=[], help="token folders whose training documents may come first"
+        "--memory", type=Path, nargs="+", default=[], help="token folders: like training documents come first"
     )
-    p.add_argument("--retrieve", type=int, default=2, help="how many documents of --memory stand before the prompt")
+    p.add_argument("--retrieve", type=int | None, help="how many documents of --memory (default: as in training, or 2)")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers")
     p.add_argument(
         "--temperature", type=float, default=PICTURE.temperature, help="0 takes the most likely id every time"
@@ -288,13 +287,24 @@ def _load(args: Namespace) -> NeuroleonPipeline:
     return NeuroleonPipeline.load(args.model, args.device, args.precision)
 
 
-def _memory(args: Namespace, pipeline: NeuroleonPipeline) -> Memory | None:
-    """The memory of `--memory`; says so where the model's training had none."""
+def _memory(args: Namespace, has_input: bool, pipeline: NeuroleonPipeline) -> tuple[Memory | None, Retrieval]:
+    """The memory of `--memory`, and how it is asked: as in training, but for `--retrieve`.
+
+    Raises:
+        ConfigError: `--retrieve` below 1, or for a task that has no input.
+    """
+    wanted = args.retrieve if args.retrieve is not None else pipeline.retrieval.documents or 2
+    if args.memory and (wanted < 1 or not has_input):
+        raise ConfigError(
+            f"--memory with --retrieve {wanted} and task {args.task}: expected 1 or more, and a task that has an input "
+            "for documents to be like; leave --memory away"
+        )
+    retrieval = replace(pipeline.retrieval, documents=wanted)
     if not args.memory:
-        return None
-    if not pipeline.retrieved:
+        return None, retrieval
+    if not pipeline.retrieval.documents:
         print("note        this model was trained without documents before its prompts (data.retrieval.documents)")
-    return training_memory(args.memory, pipeline.vocabulary, pipeline.tables)
+    return training_memory(args.memory, pipeline.vocabulary, pipeline.encoder), retrieval
 
 
 @exit_cleanly
@@ -316,6 +326,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     stretch = read_stretch(args, pipeline, question) if args.eeg else None
     if stretch:
         print(describe(stretch))
+    memory, retrieval = _memory(args, bool(task.inputs), pipeline)
     results = pipeline.run(
         args.task,
         eeg=stretch.window if stretch else None,
@@ -328,11 +339,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         duration_s=(args.duration or _taught(pipeline, None)[1]) if "eeg" in task.outputs else None,
         montage=args.channels,
         best_of=args.best_of,
-        memory=_memory(args, pipeline),
-        retrieval=Retrieval(documents=args.retrieve),
+        memory=memory,
+        retrieval=retrieval,
     )
     recipe = pipeline.recipe_of(question) if question else None
-    likelihoods = pipeline.label_likelihoods(stretch.window, recipe) if stretch and recipe else None
+    likelihoods = None
+    if stretch and recipe:
+        likelihoods = pipeline.label_likelihoods(stretch.window, recipe, memory, retrieval)
     asked = {
         "task": args.task,
         "question": question,
@@ -341,6 +354,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "best_of": args.best_of,
         "precision": args.precision,
         "settings": asdict(settings),
+        "memory": [str(folder) for folder in args.memory],
+        "retrieval": asdict(retrieval) if args.memory else None,
     }
     write(args.out, results, stretch, asked | _provenance(args, pipeline, stretch) | {"likelihoods": likelihoods})
     _report(args, results, stretch, pipeline, likelihoods)

@@ -16,55 +16,62 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 N_BEFORE, WINDOWS = 2, 300
 
 
 def train(out: Path, documents: int, given: argparse.Namespace) -> Path:
-    """Run `train.py pretrain`; the model's folder."""
+    """Run `train.py pretrain`, or go on with it; the model's folder. Other settings than a run's own are refused."""
     settings = {
         "data.tokens": f"[{given.tokens}]", "data.samples": f"[{given.samples}]", "data.tokenizers": given.tokenizers,
         "data.tasks": f'{{"{given.task}": 1}}', "data.masking.probability": 0.0, "data.retrieval.documents": documents,
         "data.retrieval.limit": given.limit, "loop.steps": given.steps, "loop.validate_every": given.steps,
         "loop.save_every": 100, "loop.max_minutes": "null",
     }  # fmt: skip
-    if not (out / "final" / "manifest.json").is_file():
-        flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-        command = [sys.executable, "train.py", "pretrain", "--config", "configs/pretrain.yaml", *flags]
-        subprocess.run([*command, "--out", str(out), "--resume", "auto"], check=True)
+    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "train.py", "pretrain", "--config", "configs/pretrain.yaml", *flags]
+    subprocess.run([*command, "--out", str(out), "--resume", "auto"], check=True)
     return out / "final"
 
 
 def nats(folder: Path, given: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Nats per output id of each validation record: alone, after the nearest, after others at random."""
+    """Nats per output id of each validation record: alone, after the nearest, after others at random.
+
+    The others pass the same guard: they serve the task, and are of another recording and another picture.
+    """
     from neuroleon.common.seed import generator
     from neuroleon.data_pipeline.loader import TokenFolder, training_memory
-    from neuroleon.decoding.engine import Engine
     from neuroleon.decoding.pipeline import NeuroleonPipeline
-    from neuroleon.retrieval.augment import before, render_found
-    from neuroleon.retrieval.memory import Found, guard_of
+    from neuroleon.retrieval.augment import before, find, render_found
+    from neuroleon.retrieval.memory import Found, Retrieval, guard_of
     from neuroleon.tokenizers.document import OUTPUT, render
     from neuroleon.tokenizers.tasks import TASKS
 
     pipeline, task, tokens = NeuroleonPipeline.load(folder), TASKS[given.task], Path(given.tokens)
-    engine: Engine = pipeline.engine
-    memory = training_memory([tokens], pipeline.vocabulary, pipeline.tables)
+    memory = training_memory([tokens], pipeline.vocabulary, pipeline.encoder)
     asked, kept = (TokenFolder(tokens, split, pipeline.vocabulary) for split in ("validation", "train"))
-    words, rng = asked.instructions[task.name][0], generator("retrieval", "random")
+    retrieval, rng = Retrieval(documents=N_BEFORE, limit=given.limit), generator("retrieval", "random")
     found: dict[str, list[float]] = {"alone": [], "nearest": [], "random": []}
     for place in np.unique(np.linspace(0, len(asked) - 1, WINDOWS).round().astype(int)):
         record = asked[int(place)]
-        rendered = render(record.document(task, words), pipeline.vocabulary)
+        if not record.supports(task):
+            continue
+        words = record.question if task.asks_question else asked.instructions[task.name][0]
+        document, guard = record.document(task, words), guard_of(record, asked.name)
+        rendered = render(document, pipeline.vocabulary)
+        near = find(memory, document, retrieval, guard)
+        far: list[Found] = []
+        while len(far) < len(near):
+            other = kept[int(rng.integers(len(kept)))]
+            own = guard_of(other, kept.name)
+            if other.supports(task) and not (own.recordings & guard.recordings or own.pictures & guard.pictures):
+                far.append(Found(record=other, likeness=0.0))
         is_output = rendered.part == OUTPUT
-        spans = record.document(task, words).spans[: len(task.inputs)]
-        query = {span.modality: span.ids_local for span in spans}
-        near = memory.nearest(query, task, N_BEFORE, guard=guard_of(record, asked.name), limit=given.limit)
-        far = [Found(record=kept[int(i)], store="", likeness=0.0) for i in rng.integers(len(kept), size=N_BEFORE)]
         for name, documents in (("alone", []), ("nearest", near), ("random", far)):
-            ids = before(render_found(documents, task, words, pipeline.vocabulary))
+            ids = before(render_found(documents, document, pipeline.vocabulary))
             prompt = np.concatenate([ids, rendered.ids[~is_output]])
-            found[name].append(-engine.score(prompt, [rendered.ids[is_output]])[0] / is_output.sum())
+            score = pipeline.engine.score(prompt, [rendered.ids[is_output]])[0]
+            found[name].append(-score / is_output.sum())
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -78,7 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=float, default=1.0, help="as of data.retrieval; 1 lets the same sentence come")
     parser.add_argument("--steps", type=int, default=800)
     given = parser.parse_args(argv)
-    torch.manual_seed(0)
     print("| trained | alone | after the nearest | after random ones |\n| --- | --- | --- | --- |", flush=True)
     for name, documents in (("without", 0), ("with", N_BEFORE)):
         values = nats(train(given.out / str(documents), documents, given), given)

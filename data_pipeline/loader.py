@@ -4,7 +4,7 @@ So resume is exact, whatever the number of workers and ranks: a position says ev
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -20,8 +20,9 @@ from neuroleon.data_pipeline.causal_mask import Masking, rotate_spans
 from neuroleon.data_pipeline.packing import LossWeights, pack
 from neuroleon.data_pipeline.pretokenize import INSTRUCTIONS, VOCABULARY
 from neuroleon.data_pipeline.shards import ShardReader
-from neuroleon.retrieval.augment import Retrieval, augmented, render_found
-from neuroleon.retrieval.memory import Memory, guard_of
+from neuroleon.retrieval.augment import augmented, find, render_found
+from neuroleon.retrieval.encoder import Encoder
+from neuroleon.retrieval.memory import Memory, Retrieval, guard_of
 from neuroleon.tokenizers.document import Document, Rendered, Span, render
 from neuroleon.tokenizers.tasks import TASKS, Task
 from neuroleon.tokenizers.vocabulary import Vocabulary
@@ -98,7 +99,7 @@ class TokenRecord:
         return Span("text", self._ids[slice(*place)])
 
     def contents(self) -> dict[str, list[np.ndarray]]:
-        """Local ids of all that it has, by modality: the clean EEG, the picture, every text."""
+        """Local ids of all that it shows and says, by modality: the clean EEG, the picture, every sentence."""
         eeg = self.info["eeg"]["variants"][:1] if self.info["eeg"] else []
         images = [self.info["image"]] if self.info["image"] else []
         places = {"eeg": eeg, "image": images, "text": self.info["texts"]}
@@ -137,14 +138,23 @@ class TokenFolder:
         return TokenRecord(record["npy"], record["json"], f"{self.name}/{record['__key__']}")
 
 
-def training_memory(token_folders: Sequence[Path], vocabulary: Vocabulary, tables: Mapping[str, np.ndarray]) -> Memory:
-    """The training records of token folders as a memory; `tables` as of `DocumentSource`.
+def training_memory(token_folders: Sequence[Path], vocabulary: Vocabulary, encoder: Encoder) -> Memory:
+    """The training records of token folders as a memory.
 
     Raises:
         DataError: damaged or unfinished folders, or no training records.
+        ConfigError: two folders of one name.
         CheckpointError: tokenized with another vocabulary.
     """
-    return Memory([TokenFolder(folder, "train", vocabulary) for folder in token_folders], vocabulary, tables)
+    return Memory(list(_open(token_folders, "train", vocabulary).values()), encoder)
+
+
+def _open(token_folders: Sequence[Path], split: str, vocabulary: Vocabulary) -> dict[str, TokenFolder]:
+    folders = [TokenFolder(Path(path), split, vocabulary) for path in token_folders]
+    named = {folder.name: folder for folder in folders}
+    if len(named) != len(folders):
+        raise ConfigError(f"token folders {[f.name for f in folders]}: a name comes twice; rename one")
+    return named
 
 
 class DocumentSource:
@@ -154,7 +164,7 @@ class DocumentSource:
     each exactly once.
 
     Args:
-        tables: code vectors by local id of `eeg` and `image`, for `config.retrieval`.
+        encoder: of what is looked for, with `config.retrieval`.
 
     Raises:
         ConfigError: a weight names no folder, or is too small to come once in a round.
@@ -166,23 +176,20 @@ class DocumentSource:
         token_folders: Sequence[Path],
         vocabulary: Vocabulary,
         config: DocumentConfig,
-        tables: Mapping[str, np.ndarray] | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.config = config
-        folders = [TokenFolder(Path(path), config.split, vocabulary) for path in token_folders]
-        self._folders = {folder.name: folder for folder in folders}
-        if len(self._folders) != len(folders):
-            raise ConfigError(f"token folders {[f.name for f in folders]}: a name comes twice; rename one")
+        self._folders = _open(token_folders, config.split, vocabulary)
         self._shares = _shares(self._folders, config)
         self._tasks = {n: w for n, w in (config.tasks or dict.fromkeys(TASKS, 1.0)).items() if w > 0}
         for name in self._shares:
             self._choose_task(self._folders[name][0], generator("first record", name))
         self._memory: Memory | None = None
         if config.retrieval.documents:
-            if tables is None:
-                raise ConfigError("retrieval compares by the code vectors of eeg, image; give `tables` of both")
-            self._memory = Memory([self._folders[name] for name in self._shares], vocabulary, tables)
+            if encoder is None:
+                raise ConfigError("retrieval.documents is above 0 and there is no encoder to compare by; give one")
+            self._memory = Memory([self._folders[name] for name in self._shares], encoder)
 
     def place(self, position: int) -> tuple[str, int]:
         """(recipe, number of its record) at a position."""
@@ -217,20 +224,13 @@ class DocumentSource:
         rendered = rotate_spans(
             render(document, self.vocabulary, record.key), rng, self.vocabulary, self.config.masking
         )
-        if self._memory is None or document.instruction is None or not task.inputs:
+        if self._memory is None:
             return rendered
-        query = {span.modality: span.ids_local for span in document.spans[: len(task.inputs)]}
-        found = self._memory.nearest(
-            query,
-            task,
-            int(rng.integers(self.config.retrieval.documents + 1)),
-            guard=guard_of(record, name),
-            limit=self.config.retrieval.limit,
-            dropout=self.config.retrieval.query_dropout,
-            rng=rng,
-        )
+        # how many is drawn first, for every document, so that it does not depend on what is found
+        wanted = replace(self.config.retrieval, documents=int(rng.integers(self.config.retrieval.documents + 1)))
+        found = find(self._memory, document, wanted, guard_of(record, name), rng)
         room = self.config.length - len(rendered)
-        return augmented(rendered, render_found(found, task, document.instruction, self.vocabulary, room))
+        return augmented(rendered, render_found(found, document, self.vocabulary, room))
 
     def batch(self, index: int) -> dict[str, torch.Tensor]:
         """Batch number `index`: `documents_per_batch` documents, packed.

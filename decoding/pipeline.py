@@ -18,8 +18,9 @@ from neuroleon.decoding.rerank import evidence_of
 from neuroleon.decoding.sampling import Sampling
 from neuroleon.model.products import Precision
 from neuroleon.model.weights import load_model
-from neuroleon.retrieval.augment import Retrieval, before, render_found
-from neuroleon.retrieval.memory import Found, Guard, Memory, ids_name
+from neuroleon.retrieval.augment import before, find, render_found
+from neuroleon.retrieval.encoder import Encoder
+from neuroleon.retrieval.memory import Found, Guard, Memory, Retrieval, name_of
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, prompt, render, unconditional_prompt
@@ -57,8 +58,8 @@ class Result:
 class NeuroleonPipeline:
     """A trained model with its tokenizers; `preprocess` is the content of `preprocess.json`.
 
-    `fingerprint` is the sha256 of the folder's manifest, that is, of every file in it. `retrieved` is how many
-    documents of a memory stood before one in training, at most.
+    `fingerprint` is the sha256 of the folder's manifest, that is, of every file in it. `retrieval` is how
+    documents of a memory stood before others in training.
     """
 
     engine: Engine
@@ -69,7 +70,7 @@ class NeuroleonPipeline:
     preprocess: dict[str, Any]
     labels: Mapping[str, LabelSet]
     fingerprint: str
-    retrieved: int = 0
+    retrieval: Retrieval
 
     @classmethod
     def load(
@@ -111,13 +112,13 @@ class NeuroleonPipeline:
             preprocess=read_json(folder / "preprocess.json"),
             labels=load_labels(folder),
             fingerprint=sha256_file(folder / "manifest.json"),
-            retrieved=_retrieved(folder / "training.json"),
+            retrieval=_retrieval(folder / "training.json"),
         )
 
     @property
-    def tables(self) -> dict[str, np.ndarray]:
-        """Code vectors by local id, for a `Memory`."""
-        return {"eeg": self.eeg.codebook, "image": self.image.codebook}
+    def encoder(self) -> Encoder:
+        """Of what a memory looks for."""
+        return Encoder(self.vocabulary, self.eeg, self.image)
 
     def run(
         self,
@@ -152,7 +153,7 @@ class NeuroleonPipeline:
                 (image2eeg, text2eeg): the noisy channel turned round.
             memory: documents that may be put before the prompt, those nearest to what is given; a picture that is
                 given does not come back. For models whose training had `data.retrieval`.
-            retrieval: how many of them, and which; default `Retrieval(documents=2)`.
+            retrieval: how many of them, and which; default as in training.
 
         Raises:
             ConfigError: unknown task, an input missing or too many, a duration that is no whole number of steps, or
@@ -176,14 +177,15 @@ class NeuroleonPipeline:
             raise ConfigError(
                 f"best_of is {best_of}, but at temperature 0 all answers are the same; give a temperature"
             )
-        spans = [self._span(modality, given[modality]) for modality in asks.inputs]
-        instruction = self._instruction(asks, question)
-        found = () if memory is None else self._found(memory, retrieval or Retrieval(documents=2), asks, spans)
+        if memory is not None and not asks.inputs:
+            raise ConfigError(f"task {task} has no input that documents could be like; leave the memory away")
+        begun = self._begun(asks, given, question)
+        found = self._found(begun, memory, retrieval)
         asked = Prompt(
-            ids=prompt(task, instruction, spans, self.vocabulary),
+            ids=self._prompt(begun),
             unconditional=unconditional_prompt(task, self.vocabulary),
             eeg_steps=self._steps(asks, duration_s),
-            before=before(render_found(found, asks, instruction, self.vocabulary)),
+            before=before(render_found(found, begun, self.vocabulary)),
         )
         positions = electrode_positions(montage)
         unknown = [name for name, position in zip(montage, positions, strict=True) if np.isnan(position[:3]).any()]
@@ -208,8 +210,7 @@ class NeuroleonPipeline:
     ) -> list[Document]:
         """The document with other ids in its holes, `n` times: for models whose training masked spans (CM3).
 
-        With `loss.only_outputs` training fills holes in outputs alone, and `configs/finetune.yaml` masks nothing, so
-        the default model has hardly learned to.
+        `configs/finetune.yaml` masks nothing, so the default model has hardly learned to.
 
         Args:
             document: all of it; what stands in the holes is not looked at.
@@ -227,8 +228,12 @@ class NeuroleonPipeline:
         made = self.engine.generate([asked] * n, settings, [(seed, i) for i in range(n)])
         return [parse(filled(whole), self.vocabulary) for whole in made]
 
-    def label_likelihoods(self, eeg: Window, recipe: str) -> dict[str, float]:
+    def label_likelihoods(
+        self, eeg: Window, recipe: str, memory: Memory | None = None, retrieval: Retrieval | None = None
+    ) -> dict[str, float]:
         """Probability of each label of a recipe as the answer to its question, among these labels; they sum to 1.
+
+        `memory` and `retrieval` are those of `run`.
 
         Raises:
             ConfigError: the model was not taught labels of that recipe.
@@ -236,14 +241,17 @@ class NeuroleonPipeline:
         known = self.labels.get(recipe)
         if known is None or known.question is None or not known.labels:
             raise ConfigError(f"recipe {recipe!r}: labels.json of the model has no labels and question of it")
-        task = TASKS["eeg2label"]
-        ids = prompt(task.name, self._instruction(task, known.question), [self._span("eeg", eeg)], self.vocabulary)
+        begun = self._begun(TASKS["eeg2label"], {"eeg": eeg}, known.question)
+        found = render_found(self._found(begun, memory, retrieval), begun, self.vocabulary)
+        ids = self._prompt(begun)
         answers = self.text.encode([label.text for label in known.labels.values()])
         rendered = [
             render(Document("eeg2label", None, (Span("text", np.array(answer)),)), self.vocabulary)
             for answer in answers
         ]
-        nats = self.engine.score(ids, [answer.ids[answer.part == OUTPUT] for answer in rendered])
+        nats = self.engine.score(
+            np.concatenate([before(found), ids]), [answer.ids[answer.part == OUTPUT] for answer in rendered]
+        )
         probs = np.exp(nats - nats.max())
         return dict(zip(known.labels, (probs / probs.sum()).tolist(), strict=True))
 
@@ -251,15 +259,22 @@ class NeuroleonPipeline:
         """The recipe that asks `question`, or None."""
         return next((recipe for recipe, labels in self.labels.items() if labels.question == question), None)
 
-    def _instruction(self, task: Task, question: str | None) -> np.ndarray:
+    def _begun(self, task: Task, given: Mapping[str, Any], question: str | None) -> Document:
+        """A document whose outputs are still to come."""
         words = question if task.asks_question else task.instructions[0]
-        return np.array(self.text.encode([str(words)])[0])
+        spans = [self._span(modality, given[modality]) for modality in task.inputs]
+        return Document(task.name, np.array(self.text.encode([str(words)])[0]), tuple(spans))
 
-    def _found(self, memory: Memory, retrieval: Retrieval, task: Task, spans: Sequence[Span]) -> list[Found]:
-        """What the memory has that is near to the inputs of a prompt."""
-        query = {span.modality: span.ids_local for span in spans}
-        given = frozenset(ids_name(span.ids_local) for span in spans if span.modality == "image")
-        return memory.nearest(query, task, retrieval.documents, guard=Guard(pictures=given), limit=retrieval.limit)
+    def _prompt(self, begun: Document) -> np.ndarray:
+        assert begun.instruction is not None, "a prompt has a condition"
+        return prompt(begun.task, begun.instruction, begun.spans, self.vocabulary)
+
+    def _found(self, begun: Document, memory: Memory | None, retrieval: Retrieval | None) -> list[Found]:
+        """What the memory has that is near to the inputs of a document."""
+        if memory is None:
+            return []
+        given = frozenset(name_of(span.ids_local) for span in begun.spans if span.modality == "image")
+        return find(memory, begun, retrieval or self.retrieval, Guard(pictures=given))
 
     def _span(self, modality: str, value: Any) -> Span:
         if modality == "eeg":
@@ -297,10 +312,10 @@ class NeuroleonPipeline:
         return Result(ids=ids, found=found, **outputs)
 
 
-def _retrieved(path: Path) -> int:
-    """`data.retrieval.documents` of a model's training, 0 where it is not told."""
+def _retrieval(path: Path) -> Retrieval:
+    """`data.retrieval` of a model's training; none where it is not told."""
     settings = read_json(path).get("settings", {}) if path.is_file() else {}
-    return int(settings.get("data", {}).get("retrieval", {}).get("documents", 0))
+    return Retrieval(**settings.get("data", {}).get("retrieval", {}))
 
 
 def task_for(name: str, given: Mapping[str, object]) -> Task:

@@ -82,7 +82,7 @@ class _Block:
 
 
 class Stepper:
-    """Reads one id of each row after another, with a model's weights as they are when it is made.
+    """Reads one id of each row after another; the model's weights must not change from then on.
 
     Args:
         precision: of the weights. `int8` are 8 bits with a scale for each output, on a CPU: a quarter of the memory to

@@ -6,48 +6,44 @@ Each is a whole document of the same task, the least alike first; neighbours sha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError
-from neuroleon.retrieval.memory import Found
-from neuroleon.tokenizers.document import Rendered, render
-from neuroleon.tokenizers.tasks import Task
+from neuroleon.retrieval.memory import Found, Guard, Memory, Retrieval
+from neuroleon.tokenizers.document import Document, Rendered, render
+from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retrieval:
-    """How many documents of the memory come before one, and which.
+def find(
+    memory: Memory, document: Document, retrieval: Retrieval, guard: Guard, rng: np.random.Generator | None = None
+) -> list[Found]:
+    """What the memory has that is near to the inputs of a document, whose outputs are not looked at; of a document that
+    has no condition or no input, nothing.
 
-    Attributes:
-        documents: at most so many; training draws evenly from 0 to this.
-        limit: records whose likeness is above this are left out (RA-CM3: 0.9).
-        query_dropout: share of the query that is left out in training (CM3leon: 0.2).
+    Args:
+        document: with its instruction and inputs; outputs may be left out.
+        rng: of training (`Memory.nearest`).
     """
-
-    documents: int = 0
-    limit: float = 0.9
-    query_dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.documents < 0 or not 0 < self.limit <= 1 or not 0 <= self.query_dropout < 1:
-            raise ConfigError(
-                f"retrieval: documents is {self.documents}, expected 0 or more; limit {self.limit}, expected above 0 "
-                f"and at most 1; query_dropout {self.query_dropout}, expected 0 or more and below 1"
-            )
+    task = TASKS[document.task]
+    if document.instruction is None or not task.inputs:
+        return []
+    query = {span.modality: span.ids_local for span in document.spans[: len(task.inputs)]}
+    question = document.instruction if task.asks_question else None
+    return memory.nearest(query, task, retrieval, guard, question=question, rng=rng)
 
 
 def render_found(
-    found: Sequence[Found], task: Task, instruction: np.ndarray, vocabulary: Vocabulary, room: float = inf
+    found: Sequence[Found], document: Document, vocabulary: Vocabulary, room: float = inf
 ) -> list[Rendered]:
-    """The documents of what was found, the most alike last; those that `room` tokens do not hold are left out."""
+    """What was found as documents of the same task and wording, the most alike last; those that `room` tokens do not
+    hold are left out."""
     made: list[Rendered] = []
     for one in found:
-        words = one.record.question if task.asks_question else instruction
-        rendered = render(one.record.document(task, words), vocabulary, one.record.key)
+        assert document.instruction is not None, "nothing is found for a document without a condition"
+        task = TASKS[document.task]
+        rendered = render(one.record.document(task, document.instruction), vocabulary, one.record.key)
         if len(rendered) - 1 <= room:
             made.insert(0, rendered)
             room -= len(rendered) - 1

@@ -22,13 +22,15 @@ from neuroleon.model.config import ModelConfig, preset
 from neuroleon.model.loss import KINDS, token_loss
 from neuroleon.model.transformer import Neuroleon
 from neuroleon.model.weights import load_model, save_model
-from neuroleon.retrieval.augment import Retrieval
+from neuroleon.retrieval.encoder import Encoder
+from neuroleon.retrieval.memory import Retrieval
 from neuroleon.tokenizers.document import Document, Rendered, parse, prompt, render
 from neuroleon.tokenizers.tasks import TASKS, Task
 from neuroleon.tokenizers.vocabulary import Vocabulary
 from neuroleon.training.model_card import SampleSet, model_card, shared_preprocess
 from neuroleon.training.stage import Examples
 
+DOCUMENTS = 2  # which tokens of a document count for what; 2: what was cut out of an input is an output
 ROWS = 16  # rows of one forward pass in validation: bounds the memory of the logits
 SHOWN = ("eeg2image", "eeg2text", "eeg2label", "text2image", "image2text")  # tasks whose outputs the log shows
 SHOWN_EACH = 2
@@ -129,15 +131,15 @@ class _TransformerStage:
         self._preprocess = shared_preprocess(
             {one.folder.name: one.preprocess for one in self._sets if one.preprocess is not None}
         )
-        tables = {"eeg": self._tokenizers.eeg.codebook, "image": np.asarray(self._tokenizers.image.codebook)}
-        self._source = DocumentSource(data.tokens, self.vocabulary, self._data.documents(seed), tables)
+        encoder = Encoder(self.vocabulary, self._tokenizers.eeg, self._tokenizers.image)
+        self._source = DocumentSource(data.tokens, self.vocabulary, self._data.documents(seed), encoder)
         self._tasks = [TASKS[name] for name in TASKS if not data.tasks or data.tasks.get(name, 0) > 0]
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the vocabulary and the manifests of the token shards."""
+        """sha256 over what a document is, the vocabulary and the manifests of the token shards."""
         shards = {folder.name: sha256_file(folder / MANIFEST) for folder in self._data.tokens}
-        return sha256_json({"vocabulary": self.vocabulary.fingerprint, "shards": shards})
+        return sha256_json({"documents": DOCUMENTS, "vocabulary": self.vocabulary.fingerprint, "shards": shards})
 
     def batch(self, index: int) -> dict[str, Tensor]:
         return self._source.batch(index)

@@ -15,7 +15,8 @@ from neuroleon.data_pipeline.causal_mask import Masking
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.packing import LossWeights
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
-from neuroleon.retrieval.augment import Retrieval
+from neuroleon.retrieval.encoder import Encoder
+from neuroleon.retrieval.memory import Retrieval
 from neuroleon.tokenizers.document import parse, unconditional_prompt
 from neuroleon.tokenizers.infill import restore
 from neuroleon.tokenizers.tasks import TASKS
@@ -196,14 +197,18 @@ def test_tokens_of_another_vocabulary_are_refused(folders: list[Path]) -> None:
         TokenFolder(folders[0], "train", vocabulary("another"))
 
 
-TABLES = {"eeg": np.random.default_rng(0).standard_normal((48, 6)), "image": np.eye(64)}
+CODES = (
+    SimpleNamespace(codebook=np.random.default_rng(0).standard_normal((48, 6))),
+    SimpleNamespace(codebook=np.eye(64)),
+)
 
 
 def test_retrieved_documents_stand_before_the_same_document(folders: list[Path]) -> None:
     """Nothing of the same recording or picture, as many as the row has room for; the document itself is untouched."""
     settings = {"masking": PLAIN, "condition_dropout": 0.3}
     config = DocumentConfig(length=90, retrieval=Retrieval(documents=3, limit=1.0), **settings)
-    made, again = (DocumentSource(folders[:1], vocabulary(), config, TABLES) for _ in range(2))
+    encoder = Encoder(vocabulary(), *CODES)
+    made, again = (DocumentSource(folders[:1], vocabulary(), config, encoder) for _ in range(2))
     plain = source(folders[:1], **settings)
     n_before = Counter[int]()
     for position in range(150):
@@ -211,13 +216,13 @@ def test_retrieved_documents_stand_before_the_same_document(folders: list[Path])
         assert whole.ids.tolist() == again.document(position).ids.tolist()
         assert whole.ids[-len(alone) :].tolist() == alone.ids.tolist()
         assert len(whole) <= 90
-        spans = [vocabulary().to_local("image", ids) for ids in pictures_of(whole.ids)]
-        numbers = [int(ids[0]) * 64 + int(ids[1]) for ids in spans]
+        _, mine = made.place(position)
+        found = whole.ids[: len(whole) - len(alone)]
+        for ids in pictures_of(found):
+            first, second, *_ = vocabulary().to_local("image", ids)
+            number = int(first) * 64 + int(second)
+            assert number % 5 != mine % 5, "of another recording"
         document = parse(alone.ids, vocabulary())
-        own = [s.ids_local for s in document.spans if s.modality == "image"]
-        if own:
-            mine = int(own[0][0]) * 64 + int(own[0][1])
-            assert all(n % 5 != mine % 5 for n in numbers[:-1])
         n_before[int((whole.ids == EOD).sum()) - int((alone.ids == EOD).sum())] += 1
         if document.instruction is None or not TASKS[document.task].inputs:
             assert len(whole) == len(alone), "nothing to ask with"
@@ -232,7 +237,7 @@ def pictures_of(ids: np.ndarray) -> list[np.ndarray]:
     return [ids[run] for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(run)]
 
 
-def test_retrieval_without_code_vectors_is_refused(folders: list[Path]) -> None:
+def test_retrieval_without_an_encoder_is_refused(folders: list[Path]) -> None:
     config = DocumentConfig(length=90, retrieval=Retrieval(documents=1))
-    with pytest.raises(ConfigError, match="eeg, image"):
+    with pytest.raises(ConfigError, match="no encoder"):
         DocumentSource(folders, vocabulary(), config)

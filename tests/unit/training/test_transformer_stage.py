@@ -15,7 +15,7 @@ from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.model.config import ModelConfig
-from neuroleon.retrieval.augment import Retrieval
+from neuroleon.retrieval.memory import Retrieval
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.training.config import LoopConfig, RunConfig
 from neuroleon.training.loop import Trainer
@@ -165,11 +165,13 @@ def test_a_model_trained_with_a_memory_is_asked_with_one(
     stage, plain = (PretrainStage(PretrainConfig(data=d, model=SIZES), seed=0) for d in (with_memory, data))
     lengths = [int((s.batch(0)["documents"] > 0).sum()) for s in (stage, plain)]
     assert lengths[0] > 1.2 * lengths[1]
-    settings = {"data": {"retrieval": {"documents": 2}}}
-    final = Trainer(stage, run(1), tmp_path, settings=settings).run(tmp_path / "final")
-    assert final is not None
-    assert NeuroleonPipeline.load(final).retrieved == 2
-    asked = ["--task", "text2image", "--text", "a circle was shown", "--n", "1", "--memory", f"[{data.tokens[0]}]"]
+    arguments = [f"--data.tokens=[{data.tokens[0]}]", f"--data.samples=[{data.samples[0]}]", "--loop.steps=1"]
+    arguments += [f"--data.tokenizers={data.tokenizers}", "--data.length=256", "--data.retrieval.documents=2"]
+    arguments += ["--model.dim=32", "--model.depth=1", "--model.heads=2", "--model.dim_head=16"]
+    cli.main(["pretrain", *arguments, "--out", str(tmp_path)])
+    final = tmp_path / "final"
+    assert NeuroleonPipeline.load(final).retrieval == Retrieval(documents=2)
+    asked = ["--task", "text2image", "--text", "a circle was shown", "--n", "1", "--memory", str(data.tokens[0])]
     sample_cli.main([*asked, "--model", str(final), "--out", str(tmp_path / "with")])
     said = capsys.readouterr().out
     assert "retrieved   shapes/" in said
@@ -177,9 +179,14 @@ def test_a_model_trained_with_a_memory_is_asked_with_one(
     (answer,) = read_json(tmp_path / "with" / "sample.json")["answers"]
     (found,) = answer["retrieved"]
     assert found["likeness"] <= 0.9, "the sentence itself is left out: only the square is not too much alike"
-    sample_cli.main([*asked, "--model", str(final), "--retrieve", "0", "--out", str(tmp_path / "without")])
-    (alone,) = read_json(tmp_path / "without" / "sample.json")["answers"]
-    assert "retrieved" not in alone
+    content = read_json(tmp_path / "with" / "sample.json")
+    assert content["memory"] == [str(data.tokens[0])]
+    assert content["retrieval"]["documents"] == 2
+    for wrong in (["--retrieve", "0"], ["--task", "image"]):
+        other = [word for word in asked if word not in ("--text", "a circle was shown")] if "image" in wrong else asked
+        with pytest.raises(SystemExit):
+            sample_cli.main([*other, *wrong, "--model", str(final), "--out", str(tmp_path / "wrong")])
+        assert "leave --memory away" in capsys.readouterr().err
 
 
 def test_pretrain_runs_from_the_command_line(data: DocumentsConfig, tmp_path: Path) -> None:
