@@ -1,7 +1,8 @@
 """Whether documents of a memory before a prompt help: nats of a picture after its sentence, beside their control.
 
-    python benchmarks/retrieval.py --tokens runs/tokens/tiny_imagenet --samples runs/samples/tiny_imagenet \\
-        --tokenizers runs/tokenizers --out runs/retrieval [--task text2image] [--steps 800]
+    python benchmarks/retrieval.py --tokens runs/tokens/{tiny_imagenet,cvep20} \\
+        --samples runs/samples/{tiny_imagenet,cvep20} --tokenizers runs/tokenizers --out runs/retrieval \\
+        [--task text2image] [--steps 800]
 
 Trains two small transformers by `train.py pretrain` with the same data, order, seed and steps, one without and one with
 `data.retrieval`, and gives both the records of the validation split: alone, after the nearest documents of the training
@@ -23,7 +24,8 @@ N_BEFORE, WINDOWS = 2, 300
 def train(out: Path, documents: int, given: argparse.Namespace) -> Path:
     """Run `train.py pretrain`, or go on with it; the model's folder. Other settings than a run's own are refused."""
     settings = {
-        "data.tokens": f"[{given.tokens}]", "data.samples": f"[{given.samples}]", "data.tokenizers": given.tokenizers,
+        "data.tokens": f"[{','.join(given.tokens)}]", "data.samples": f"[{','.join(given.samples)}]",
+        "data.tokenizers": given.tokenizers, "data.recipes": f'{{"{Path(given.tokens[0]).name}": 1}}',
         "data.tasks": f'{{"{given.task}": 1}}', "data.masking.probability": 0.0, "data.retrieval.documents": documents,
         "data.retrieval.limit": given.limit, "loop.steps": given.steps, "loop.validate_every": given.steps,
         "loop.save_every": 100, "loop.max_minutes": "null",
@@ -47,7 +49,7 @@ def nats(folder: Path, given: argparse.Namespace) -> dict[str, np.ndarray]:
     from neuroleon.tokenizers.document import OUTPUT, render
     from neuroleon.tokenizers.tasks import TASKS
 
-    pipeline, task, tokens = NeuroleonPipeline.load(folder), TASKS[given.task], Path(given.tokens)
+    pipeline, task, tokens = NeuroleonPipeline.load(folder), TASKS[given.task], Path(given.tokens[0])
     memory = training_memory([tokens], pipeline.vocabulary, pipeline.encoder)
     asked, kept = (TokenFolder(tokens, split, pipeline.vocabulary) for split in ("validation", "train"))
     retrieval, rng = Retrieval(documents=N_BEFORE, limit=given.limit), generator("retrieval", "random")
@@ -77,8 +79,8 @@ def nats(folder: Path, given: argparse.Namespace) -> dict[str, np.ndarray]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", required=True)
-    parser.add_argument("--samples", required=True, help="the samples they were made from")
+    parser.add_argument("--tokens", nargs="+", required=True, help="token folders; the first is trained on and asked")
+    parser.add_argument("--samples", nargs="+", required=True, help="the samples they were made from; one needs EEG")
     parser.add_argument("--tokenizers", required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--task", default="text2image")
