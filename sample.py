@@ -291,9 +291,11 @@ def _memory(args: Namespace, has_input: bool, pipeline: NeuroleonPipeline) -> tu
     """The memory of `--memory`, and how it is asked: as in training, but for `--retrieve`.
 
     Raises:
-        ConfigError: `--retrieve` below 1, or for a task that has no input.
+        ConfigError: `--retrieve` below 1 or without a memory, or for a task that has no input.
     """
     wanted = args.retrieve if args.retrieve is not None else pipeline.retrieval.documents or 2
+    if not args.memory and args.retrieve is not None:
+        raise ConfigError(f"--retrieve {wanted} has nothing to look in; give --memory, or leave it away")
     if args.memory and (wanted < 1 or not has_input):
         raise ConfigError(
             f"--memory with --retrieve {wanted} and task {args.task}: expected 1 or more, and a task that has an input "

@@ -30,19 +30,14 @@ TASKS = {
     "eeg2label": 3, "eeg2text": 2, "eeg2image": 2, "text2image": 0.5, "image2text": 0.5, "text2eeg": 0.5,
     "image2eeg": 0.5, "eeg": 0.5, "image": 0.5, "text": 0.5,
 }  # fmt: skip
+OUTPUTS, ALL = {"loss.only_outputs": "true"}, {"loss.only_outputs": "false"}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {"masking.probability": 0.0, "loss.only_outputs": "true", "loss.eeg": 0.01},
-    "masked": {"masking.probability": 0.5, "loss.only_outputs": "true", "loss.eeg": 0.01},
-    "masked, all inputs are targets, EEG .01": {
-        "masking.probability": 0.5, "loss.only_outputs": "false", "loss.eeg": 0.01
-    },
-    "masked, all inputs are targets, EEG .1": {
-        "masking.probability": 0.5, "loss.only_outputs": "false", "loss.eeg": 0.1
-    },
-    "masked, all inputs are targets, EEG 1": {
-        "masking.probability": 0.5, "loss.only_outputs": "false", "loss.eeg": 1.0
-    },
-}  # fmt: skip
+    "plain": {"masking.probability": 0.0, "loss.eeg": 0.01, **OUTPUTS},
+    "masked": {"masking.probability": 0.5, "loss.eeg": 0.01, **OUTPUTS},
+    "plain, inputs are targets too, EEG .01": {"masking.probability": 0.0, "loss.eeg": 0.01, **ALL},
+    "plain, inputs are targets too, EEG .1": {"masking.probability": 0.0, "loss.eeg": 0.1, **ALL},
+    "plain, inputs are targets too, EEG 1": {"masking.probability": 0.0, "loss.eeg": 1.0, **ALL},
+}
 WINDOWS = 250  # of the validation split, evenly spaced
 ALONE = ("image", "text", "eeg")
 

@@ -177,8 +177,12 @@ class NeuroleonPipeline:
             raise ConfigError(
                 f"best_of is {best_of}, but at temperature 0 all answers are the same; give a temperature"
             )
-        if memory is not None and not asks.inputs:
-            raise ConfigError(f"task {task} has no input that documents could be like; leave the memory away")
+        if memory is not None and not (asks.inputs and (retrieval or self.retrieval).documents):
+            raise ConfigError(
+                f"task {task} has {' and '.join(asks.inputs) or 'no input'} for documents of the memory to be like, and "
+                f"{(retrieval or self.retrieval).documents} of them are asked for; give retrieval with 1 or more, or "
+                "leave the memory away"
+            )
         begun = self._begun(asks, given, question)
         found = self._found(begun, memory, retrieval)
         asked = Prompt(

@@ -33,7 +33,7 @@ VOCABULARY = Vocabulary.of(
 FIRST = np.full((CLASSES, SYMBOLS), 0.4 / 3) + (0.6 - 0.4 / 3) * np.eye(4)
 NEXT = np.full((SYMBOLS, SYMBOLS), 0.05) + (0.85 - 0.05) * np.roll(np.eye(4), 1, axis=1)
 PAIR = FIRST[:, :, None] * NEXT  # (class, first, second)
-STEPS, DOCUMENTS, WEIGHTS = 600, 64, LossWeights(image=1.0, special=0.1, only_outputs=True)
+STEPS, DOCUMENTS, WEIGHTS = 700, 64, LossWeights(image=1.0, special=0.1, only_outputs=True)
 
 
 def probability(of_class: int, symbols: np.ndarray, place: int, known: set[int]) -> float:
