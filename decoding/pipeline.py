@@ -179,9 +179,8 @@ class NeuroleonPipeline:
             )
         if memory is not None and not (asks.inputs and (retrieval or self.retrieval).documents):
             raise ConfigError(
-                f"task {task} has {' and '.join(asks.inputs) or 'no input'} for documents of the memory to be like, and "
-                f"{(retrieval or self.retrieval).documents} of them are asked for; give retrieval with 1 or more, or "
-                "leave the memory away"
+                f"task {task} has {' and '.join(asks.inputs) or 'no input'} for documents to be like, and "
+                f"{(retrieval or self.retrieval).documents} are asked for; give retrieval with 1 or more, or no memory"
             )
         begun = self._begun(asks, given, question)
         found = self._found(begun, memory, retrieval)
