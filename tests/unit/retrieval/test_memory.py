@@ -129,11 +129,12 @@ def test_the_limit_is_that_of_the_whole_query() -> None:
     """Rows are left out to rank, not to tell a copy: whatever is dropped, the copy does not come out."""
     kept = shelf(9, 30, 30, 30)
     memory = Memory([kept], ENCODER)
-    settings, words = Retrieval(documents=30, query_dropout=0.5), kept[4].contents()["text"][0]
+    settings, query = Retrieval(documents=30, query_dropout=0.5), {"eeg": kept[4].contents()["eeg"][0]}
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        found = memory.nearest({"text": words}, TASKS["text2image"], settings, Guard(), rng=rng)
+        found = memory.nearest(query, EEG2IMAGE, settings, Guard(), rng=rng)
         assert "shelf/4" not in [one.record.key for one in found]
+        assert len(found) > 15
 
 
 @given(st.integers(0, 1000), st.permutations(range(12)))
@@ -143,6 +144,9 @@ def test_the_order_is_exact(seed: int, order: list[int]) -> None:
     steps = [rng.integers(0, 12, (3, 4)) for _ in range(4)]
     kept = Shelf(record(i, f"r{i}", i, steps[i % 4]) for i in order)
     memory = Memory([kept], ENCODER)
+    for vectors in memory._vectors.values():  # whole numbers whose products add up below 2^24: exact in float32
+        assert np.array_equal(vectors, np.rint(vectors))
+        assert np.square(vectors).sum(axis=1).max() < 2**24
     query = {"eeg": record(20, "asked", 40, rng.integers(0, 12, (3, 4))).contents()["eeg"][0]}
     found = memory.nearest(query, EEG2IMAGE, Retrieval(documents=12, limit=1.0), Guard())
     for group in range(4):
