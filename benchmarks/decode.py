@@ -92,15 +92,21 @@ def ours(dim: int, depth: int, device: torch.device) -> nn.Module:
     return Neuroleon(config, VOCABULARY, {}).eval().requires_grad_(False).to(device)
 
 
-def x_transformers(dim: int, depth: int, device: torch.device) -> Generator:
-    from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
+def stock(dim: int, depth: int) -> nn.Module:
+    """x-transformers' own decoder of the same size."""
+    from x_transformers import Decoder, TransformerWrapper
 
     blocks = Decoder(
         dim=dim, depth=depth, heads=dim // 64, attn_flash=True, rotary_pos_emb=True, use_rmsnorm=True, ff_glu=True,
         ff_swish=True, ff_mult=2.75, attn_qk_rmsnorm=True,
     )  # fmt: skip
-    net = TransformerWrapper(num_tokens=VOCABULARY, max_seq_len=4096, attn_layers=blocks, use_abs_pos_emb=False)
-    wrapped = AutoregressiveWrapper(net).eval().requires_grad_(False).to(device)
+    return TransformerWrapper(num_tokens=VOCABULARY, max_seq_len=4096, attn_layers=blocks, use_abs_pos_emb=False)
+
+
+def x_transformers(dim: int, depth: int, device: torch.device) -> Generator:
+    from x_transformers import AutoregressiveWrapper
+
+    wrapped = AutoregressiveWrapper(stock(dim, depth)).eval().requires_grad_(False).to(device)
     return Generator(lambda prompts, n: wrapped.generate(prompts, n, temperature=0.0, cache_kv=True))
 
 
@@ -152,9 +158,9 @@ def main() -> None:
         "ours, float32, pair": Ours(model, "float32", pair=True),
         **{f"ours, {precision}, pair": Ours(model, precision, pair=True) for precision in coarse},
     }
-    stock = x_transformers(*sizes)
+    peer = x_transformers(*sizes)
     peers = {
-        "x-transformers": stock,
+        "x-transformers": peer,
         "HF Llama, dynamic cache": llama(*sizes, "dynamic"),
         "HF Llama, static cache": llama(*sizes, "static"),
     }
@@ -168,7 +174,7 @@ def main() -> None:
             prompts = torch.randint(1, VOCABULARY, (batch, context), device=device)
             speeds = {name: batch * IDS / timed(way.write(prompts, IDS), device) for name, way in made.items()}
             speeds |= {name: batch / way.seconds(prompts, IDS) for name, way in peers.items()}
-            speeds["x-transformers, pair"] = batch / stock.seconds(prompts.repeat(2, 1), IDS)
+            speeds["x-transformers, pair"] = batch / peer.seconds(prompts.repeat(2, 1), IDS)
             speeds["floor, float32"] = batch / floor_s(model, context + IDS, batch, rate, 4)
             ratios = [speeds[f"ours, float32{kind}"] / speeds[f"x-transformers{kind}"] for kind in ("", ", pair")]
             cells = [f"{speed:.0f}" for speed in speeds.values()] + [f"{ratio:.1f}" for ratio in ratios]

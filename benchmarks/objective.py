@@ -16,14 +16,14 @@ A run that stopped goes on where it was when the command is given again.
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from runs import pretrain
 
 # EEG that is an input is a target where it was cut out, and in the last three rows everywhere
 TASKS = {
@@ -43,17 +43,12 @@ ALONE = ("image", "text", "eeg")
 
 
 def train(out: Path, variant: dict[str, Any], given: argparse.Namespace, seed: int) -> Path:
-    """Run `train.py pretrain`, or go on with it; the model's folder. Other settings than a run's own are refused."""
+    """The model of one row."""
     settings = {
         "data.tokens": f"[{given.tokens}]", "data.samples": f"[{given.samples}]", "data.tokenizers": given.tokenizers,
-        "data.tasks": json.dumps(TASKS), "data.loss.image": 0.1, "seed": seed, "loop.steps": given.steps,
-        "loop.validate_every": given.steps, "loop.save_every": 100, "loop.max_minutes": "null",
+        "data.tasks": json.dumps(TASKS), "data.loss.image": 0.1, "seed": seed,
     }  # fmt: skip
-    settings |= {f"data.{name}": value for name, value in variant.items()}
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, "train.py", "pretrain", "--config", "configs/pretrain.yaml", *flags]
-    subprocess.run([*command, "--out", str(out), "--resume", "auto"], check=True)
-    return out / "final"
+    return pretrain(out, given.steps, settings | {f"data.{name}": value for name, value in variant.items()})
 
 
 class Asked:

@@ -11,29 +11,25 @@ standard errors over the records of the difference to the same model without doc
 """
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from runs import pretrain
+
 N_BEFORE, WINDOWS = 2, 300
 
 
 def train(out: Path, documents: int, given: argparse.Namespace) -> Path:
-    """Run `train.py pretrain`, or go on with it; the model's folder. Other settings than a run's own are refused."""
+    """The model of one row."""
     settings = {
         "data.tokens": f"[{','.join(given.tokens)}]", "data.samples": f"[{','.join(given.samples)}]",
         "data.tokenizers": given.tokenizers, "data.recipes": f'{{"{Path(given.tokens[0]).name}": 1}}',
         "data.tasks": f'{{"{given.task}": 1}}', "data.masking.probability": 0.0, "data.retrieval.documents": documents,
-        "data.retrieval.limit": given.limit, "loop.steps": given.steps, "loop.validate_every": given.steps,
-        "loop.save_every": 100, "loop.max_minutes": "null",
+        "data.retrieval.limit": given.limit,
     }  # fmt: skip
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, "train.py", "pretrain", "--config", "configs/pretrain.yaml", *flags]
-    subprocess.run([*command, "--out", str(out), "--resume", "auto"], check=True)
-    return out / "final"
+    return pretrain(out, given.steps, settings)
 
 
 def nats(folder: Path, given: argparse.Namespace) -> dict[str, np.ndarray]:

@@ -14,13 +14,18 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import torch
+from decode import VOCABULARY, ours, stock
 from torch import Tensor, nn
 from torch.nn import functional
 
-VOCABULARY, DOCUMENT = 24576, (64, 320)  # sizes of documents in ids, evenly between
+from neuroleon.data_pipeline.packing import Packed
+from neuroleon.tokenizers.vocabulary import PAD
+
+DOCUMENT = (64, 320)  # sizes of documents in ids, evenly between
 STEPS = 5
 
 
@@ -39,44 +44,46 @@ def seconds(works: dict[str, Callable[[], object]], device: torch.device) -> dic
 
 def packed(rows: int, length: int, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Tensor], float]:
     """Rows full of documents; the same documents alone in rows as long as the longest; the mean tokens seen by one."""
-    rng = np.random.default_rng(0)
-    sizes: list[list[int]] = []
-    for _ in range(rows):
-        row = [0]
-        while sum(row) < length:
-            row.append(min(int(rng.integers(*DOCUMENT)), length - sum(row)))
-        sizes.append(row[1:])
-    alone = [size for row in sizes for size in row]
-    in_rows = _rows([[(k, size) for k, size in enumerate(row)] for row in sizes], length, device)
-    in_own = _rows([[(0, size)] for size in alone], max(alone), device)
-    return in_rows, in_own, sum(size * (size + 1) / 2 for size in alone) / sum(alone)
+    from neuroleon.data_pipeline.packing import pack
+    from neuroleon.tokenizers.document import OUTPUT, Rendered
+    from neuroleon.tokenizers.vocabulary import Vocabulary
+
+    sizes, words = np.random.default_rng(0), np.random.default_rng(1)
+    vocabulary = Vocabulary.of(
+        text=SimpleNamespace(size=VOCABULARY // 2, fingerprint=""),
+        image=SimpleNamespace(size=VOCABULARY // 4, fingerprint="", tokens=64),
+        eeg=SimpleNamespace(size=VOCABULARY // 8, fingerprint="", tokens_per_step=4),
+    )
+    full: list[list[Rendered]] = [[] for _ in range(rows)]
+    for row in full:
+        while room := length - sum(map(len, row)):
+            size = min(int(sizes.integers(*DOCUMENT)), room)
+            ids = words.integers(vocabulary.text.start, vocabulary.text.stop, size).astype(np.int32)
+            row.append(Rendered(ids=ids, segment=np.zeros(size, np.int16), part=np.full(size, OUTPUT, np.uint8)))
+    alone = [document for row in full for document in row]
+    longest = max(map(len, alone))
+
+    def tensors(parts: list[Packed]) -> dict[str, Tensor]:
+        names = ("ids", "targets", "positions", "documents")
+        return {n: torch.from_numpy(np.concatenate([getattr(p, n) for p in parts])).to(device) for n in names}
+
+    seen = sum(len(document) * (len(document) + 1) / 2 for document in alone) / sum(map(len, alone))
+    in_rows = tensors([pack(row, length, vocabulary) for row in full])
+    return in_rows, tensors([pack([document], longest, vocabulary) for document in alone]), seen
 
 
-def _rows(documents: list[list[tuple[int, int]]], length: int, device: torch.device) -> dict[str, Tensor]:
-    number = torch.full((len(documents), length), -1)
-    position = torch.zeros_like(number)
-    for r, row in enumerate(documents):
-        start = 0
-        for k, size in row:
-            number[r, start : start + size], position[r, start : start + size] = k, torch.arange(size)
-            start += size
-    ids = torch.randint(0, VOCABULARY, number.shape)
-    return {name: x.to(device) for name, x in (("ids", ids), ("positions", position), ("documents", number))}
+def step(module: nn.Module, rows: dict[str, Tensor], precision: str, *, whole: bool) -> Callable[[], object]:
+    """A forward and backward pass of the next id's cross-entropy; `whole` takes each row as one document."""
+    ids, bf16 = rows["ids"], precision == "bfloat16"
+    inside = {} if whole else {"positions": rows["positions"], "documents": rows["documents"]}
 
-
-def stepper(
-    logits_of: Callable[[], Tensor], targets: Tensor, module: nn.Module, precision: str
-) -> Callable[[], object]:
-    """A forward and backward pass of the next id's cross-entropy; targets below 0 do not count."""
-    bf16 = precision == "bfloat16"
-
-    def step() -> None:
-        with torch.autocast(targets.device.type, torch.bfloat16) if bf16 else nullcontext():
-            logits = logits_of()
-        functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), ignore_index=-1).backward()
+    def passes() -> None:
+        with torch.autocast(ids.device.type, torch.bfloat16) if bf16 else nullcontext():
+            logits = module(ids, **inside)
+        functional.cross_entropy(logits.flatten(0, -2).float(), rows["targets"].flatten(), ignore_index=PAD).backward()
         module.zero_grad(set_to_none=True)
 
-    return step
+    return passes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,50 +98,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    device, heads = torch.device(given.device), given.dim // 64
-
-    from x_transformers import Decoder, TransformerWrapper
-
-    from neuroleon.model.config import ModelConfig
-    from neuroleon.model.flops import block_parameters, train_flops_per_token
-    from neuroleon.model.transformer import Neuroleon
-
-    config = ModelConfig(
-        dim=given.dim, depth=given.depth, heads=heads, kv_heads=heads, dim_head=64, ff_mult=2.75,
-        max_length=given.length,
-    )  # fmt: skip
-    ours = Neuroleon(config, VOCABULARY, {}).to(device)
-    blocks = Decoder(
-        dim=given.dim, depth=given.depth, heads=heads, attn_flash=True, rotary_pos_emb=True, use_rmsnorm=True,
-        ff_glu=True, ff_swish=True, ff_mult=2.75, attn_qk_rmsnorm=True,
-    )  # fmt: skip
-    stock = TransformerWrapper(
-        num_tokens=VOCABULARY, max_seq_len=given.length, attn_layers=blocks, use_abs_pos_emb=False
-    ).to(device)
+    device = torch.device(given.device)
+    model = ours(given.dim, given.depth, device).train().requires_grad_(True)
+    peer = stock(given.dim, given.depth).to(device)
     in_rows, in_own, seen = packed(given.rows, given.length, device)
     ids = in_rows["ids"]
 
-    def step(logits_of: Callable[[], Tensor], rows: dict[str, Tensor], module: nn.Module) -> Callable[[], object]:
-        targets = rows["ids"].roll(-1, dims=1).masked_fill(rows["documents"] < 0, -1)
-        return stepper(logits_of, targets, module, given.precision)
-
-    counted = in_own["documents"] >= 0
+    counted = in_own["documents"] > 0
     side = 2048 if device.type == "cpu" else 8192
     dtype = torch.bfloat16 if given.precision == "bfloat16" else torch.float32
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     works: dict[str, Callable[[], object]] = {
         "a large product": lambda: left @ right,
-        "ours, rows of one document": step(lambda: ours(ids), in_rows, ours),
-        "ours, packed rows": step(lambda: ours(**in_rows), in_rows, ours),
-        "ours, a padded row for each document": step(lambda: ours(**in_own), in_own, ours),
-        "x-transformers, rows of one document": step(lambda: stock(ids), in_rows, stock),
+        "ours, rows of one document": step(model, in_rows, given.precision, whole=True),
+        "ours, packed rows": step(model, in_rows, given.precision, whole=False),
+        "ours, a padded row for each document": step(model, in_own, given.precision, whole=False),
+        "x-transformers, rows of one document": step(peer, in_rows, given.precision, whole=True),
     }
     taken = seconds(works, device)
     rate = 2 * side**3 / taken.pop("a large product")
+    from neuroleon.model.flops import block_parameters, train_flops_per_token
+
     n_tokens = {name: int(counted.sum()) if "padded" in name else ids.numel() for name in taken}
-    whole = train_flops_per_token(config, VOCABULARY, given.length)
-    of_documents = train_flops_per_token(config, VOCABULARY, round(2 * seen - 1))
-    n_matrices = (block_parameters(config) + given.dim * VOCABULARY) / 1e6
+    whole = train_flops_per_token(model.config, VOCABULARY, given.length)
+    of_documents = train_flops_per_token(model.config, VOCABULARY, round(2 * seen - 1))
+    n_matrices = (block_parameters(model.config) + given.dim * VOCABULARY) / 1e6
     print(
         f"{n_matrices:.0f} M numbers in matrices, {given.rows} rows of {given.length}, {given.precision}, "
         f"{given.threads} thread(s) on {device}; a large product: {rate / 1e9:.0f} GFLOP/s; {len(in_own['ids'])} "
