@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from runs import pretrain
+from short_run import pretrain
 
 # EEG that is an input is a target where it was cut out, and in the last three rows everywhere
 TASKS = {

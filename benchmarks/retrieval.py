@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
-from runs import pretrain
+from short_run import pretrain
 
 N_BEFORE, WINDOWS = 2, 300
 
