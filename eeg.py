@@ -78,7 +78,7 @@ def _encoded(made: "Preprocessed", tokenizer: "EEGTokenizer") -> "RecordingToken
 
 
 def _read(path: Path, unit: str | None) -> "Recording":
-    from neuroleon.data_pipeline.readers.base import read_recording
+    from neuroleon.data_pipeline.readers.mne_raw import read_recording
 
     return read_recording(path, unit=unit)
 

@@ -14,7 +14,7 @@ from neuroleon.common.errors import CheckpointError, ConfigError, DataError, exi
 from neuroleon.common.files import atomic_folder, write_json
 from neuroleon.common.pictures import load_picture
 from neuroleon.data_pipeline.loader import training_memory
-from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.windows import STEP_S, WindowSpec, cut
 from neuroleon.decoding.figures import contact_sheet, printable, result_figure, save_figure, window_figure
 from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline, Result, task_for

@@ -12,6 +12,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.pictures import SUFFIXES, load_picture
 from neuroleon.data_pipeline.recipe import PictureSpec, Recipe, template_fields
+from neuroleon.data_pipeline.splits import pseudonym
 from neuroleon.data_pipeline.stimuli import draw
 
 SIZE = 64
@@ -46,21 +47,27 @@ class Pairing:
     _drawn: dict[str, np.ndarray] = field(default_factory=dict)
 
     def texts(self, label: str | None, info: Mapping[str, Any]) -> dict[str, Any]:
-        """`texts`, `label_text` and `question` of a sample; without a label there is nothing to say."""
+        """`texts`, `label_text` and `question` of a sample.
+
+        Without a label there is no answer to ask for; sentences can still come from the event (what was read).
+        """
         spec = self.recipe.texts
-        if label is None:
-            return {"texts": [], "label_text": None, "question": None}
-        values = self._values(label, info)
+        values = dict(info) if label is None else self._values(label, info)
         return {
             "texts": [self._fill(wording, values) for wording in spec.wordings],
-            "label_text": self._fill(spec.label_text, values),
-            "question": spec.question,
+            "label_text": None if label is None else self._fill(spec.label_text, values),
+            "question": None if label is None else spec.question,
         }
 
     def picture(self, label: str | None, info: Mapping[str, Any], key: str) -> Shown | None:
-        """The picture of a sample; of several photographs of a class, a hash of the sample's key chooses one."""
+        """The picture of a sample; of several photographs of a class, a hash of the sample's key chooses one.
+
+        Of `kind: own`, the file that the event names; None where it is not here: many sets come without their pictures.
+        """
         spec = self.recipe.picture
-        if label is None or spec.kind in ("none", "own"):
+        if spec.kind == "own":
+            return self._own(info)
+        if label is None or spec.kind == "none":
             return None
         return self._drawing(spec, label, info) if spec.kind == "drawing" else self._photograph(spec, label, key)
 
@@ -99,6 +106,19 @@ class Pairing:
     def _photograph(self, spec: PictureSpec, label: str, key: str) -> Shown:
         number = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") % len(self._of(label))
         return self._load(label, number)
+
+    def _own(self, info: Mapping[str, Any]) -> Shown | None:
+        name = info.get("image")
+        if name is None:
+            return None
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()) or path.suffix.lower() not in SUFFIXES:
+            raise DataError(
+                f"{self.folder}: the recording names the picture {name!r}, which is no picture inside of it"
+            )
+        if not path.is_file():
+            return None
+        return Shown(key=pseudonym(name, self.recipe.name, "p"), pixels=load_picture(path, SIZE))
 
     def _of(self, label: str) -> list[Path]:
         if label not in self._files:

@@ -27,7 +27,7 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSpec:
-    """Where recordings come from: a reader of `readers.READERS`, the folder below the data root, and reader options."""
+    """Where recordings come from: a reader (`readers/registry.py`), the folder below the data root, reader options."""
 
     reader: str
     folder: str = "."
@@ -64,7 +64,8 @@ class PictureSpec:
     """The picture of a sample.
 
     Attributes:
-        kind: `drawing` (stimuli.draw), `files` (photographs of the label's class), `own` (of the reader's), `none`.
+        kind: `drawing` (stimuli.draw), `files` (photographs of the label's class), `none`, or `own`: the
+            reader's, in recordings the file below the source folder that the event's info names as `image`.
         draw: kind of drawing.
         parameters: of the drawing, for all labels; `{label}` and fields of the event's info may stand for values.
         by_label: label -> further parameters of the drawing, or, for files, a pattern below the source folder.

@@ -11,9 +11,10 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown
+from neuroleon.data_pipeline.readers.base import Failure, Located, source_of
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe, StimulusSpec
-from neuroleon.data_pipeline.sources import Failure, Located, read, source_of
+from neuroleon.data_pipeline.sources import read
 from neuroleon.data_pipeline.splits import Source, pseudonym
 from neuroleon.data_pipeline.windows import cut
 from neuroleon.signals.plausibility import check_recording, normalise_unknown_unit, reject_reason
@@ -137,6 +138,8 @@ class RecordingSamples:
         """A record without its signal: the json that all samples have, and the picture, when there is one."""
         texts = self._pairing.texts(label, info)
         shown = self._pairing.picture(label, info, key)
+        if self.recipe.picture.kind == "own" and self.recipe.source.reader != "pictures" and shown is None:
+            self.notes["window without its picture: the file is not here"] += 1
         if label is not None:
             self.labels[label] += 1
             self.label_texts[label] = texts["label_text"]

@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
+from neuroleon.data_pipeline.readers.base import Failure, Located
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
 from neuroleon.data_pipeline.shards import index_path, shard_path, write_manifest, write_shard
-from neuroleon.data_pipeline.sources import Failure, Located, survey
+from neuroleon.data_pipeline.sources import survey
 from neuroleon.data_pipeline.splits import SPLITS, assign
 
 RECORDINGS_PER_SHARD = 8

@@ -14,7 +14,7 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from neuroleon.data_pipeline.readers.base import READERS
+from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.data_pipeline.recipe import Recipe, load_recipe
 from neuroleon.signals.plausibility import normalise_unknown_unit
 from neuroleon.signals.recording import Event, Recording
@@ -29,7 +29,7 @@ CUTS: dict[str, tuple[str, str, str, int, float, float]] = {
 
 def recordings(recipe: Recipe, data: Path) -> dict[tuple[str, str], Recording]:
     """The recordings of a recipe by (subject, group)."""
-    read = READERS[recipe.source.reader](data / recipe.source.folder, dict(recipe.source.options))
+    read = READERS[recipe.source.reader].read(data / recipe.source.folder, dict(recipe.source.options))
     return {(recording.subject, recording.group): recording for recording in read}
 
 

@@ -1,21 +1,69 @@
-"""The readers: one file into a recording, and the named readers of recipes."""
+"""What a reader of a data set is: it lists the recordings without opening their signals, and reads them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuroleon.data_pipeline.readers.bci2_p300 import bci2_p300_recordings
-from neuroleon.data_pipeline.readers.mne_raw import mne_recordings, read_recording
-from neuroleon.data_pipeline.readers.muse import muse_recordings
-from neuroleon.data_pipeline.readers.npz_trials import npz_trials
+from neuroleon.common.errors import ConfigError
+from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Recording
 
-__all__ = ["READERS", "read_recording"]
+Options = dict[str, Any]
 
-# (the data set's folder, the recipe's options) -> its recordings
-READERS: dict[str, Callable[[Path, dict[str, Any]], Iterator[Recording]]] = {
-    "mne": mne_recordings,
-    "npz_trials": npz_trials,
-    "muse": muse_recordings,
-    "bci2_p300": bci2_p300_recordings,
-}
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A recording (or picture): what splits need to know of it, the reader options that yield it, and its files."""
+
+    source: Source
+    options: tuple[tuple[str, Any], ...]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A recording or file that could not be used, and the message that says why."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader by its two functions; both take the data set's folder and the recipe's options.
+
+    Attributes:
+        read: the recordings that the options ask for, one at a time.
+        locate: where each recording lies, or what is wrong with its file, in sorted order and without opening signals:
+            thousands of files are listed in seconds, and each can be read, and can fail, alone. `read` with the options
+            of a `Located` yields its recording (and at most those of the same file). None where one file holds the
+            whole set: it is then read to be listed.
+    """
+
+    read: Callable[[Path, Options], Iterator[Recording]]
+    locate: Callable[[Path, Options], Iterator[Located | Failure]] | None = None
+
+
+def located(source: Source, options: Options, *files: Path) -> Located:
+    """A `Located` of options as a dictionary (values of plain kinds)."""
+    return Located(source=source, options=tuple(sorted(options.items())), files=files)
+
+
+def source_of(recording: Recording) -> Source:
+    """What splits need to know of a recording."""
+    return Source(recording=recording.name, subject=recording.subject, group=recording.group)
+
+
+def require_options(
+    reader: str, options: Options, *, needed: Set[str] = frozenset(), allowed: Set[str] = frozenset()
+) -> None:
+    """Refuse options that a reader does not have.
+
+    Raises:
+        ConfigError: an option is unknown or missing; the reader and all of its options are named.
+    """
+    if unknown := sorted(options.keys() - needed - allowed):
+        raise ConfigError(f"reader {reader}: unknown options {unknown}; expected {sorted(needed | allowed)}")
+    if missing := sorted(needed - options.keys()):
+        raise ConfigError(f"reader {reader}: option {missing[0]} is missing; expected {sorted(needed | allowed)}")

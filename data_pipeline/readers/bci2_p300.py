@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import DataError
+from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_options
+from neuroleon.data_pipeline.readers.mne_raw import one_file
+from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
 from neuroleon.signals.recording import Event, Recording
 
@@ -37,7 +40,26 @@ def _flashes(fields: dict[str, np.ndarray]) -> tuple[Event, ...]:
     )
 
 
-def bci2_p300_recordings(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
+def _paths(root: Path, options: dict[str, Any]) -> list[Path]:
+    require_options("bci2_p300", options, allowed={"files"})
+    paths = sorted(root.glob(options.get("files", "*.mat")))
+    if not paths:
+        raise DataError(f"{root}: no file matches {options.get('files', '*.mat')!r}; check the folder")
+    return paths
+
+
+def _source(path: Path) -> Source:
+    """AAS010R02 is run 2 of session 10 of the person AAS."""
+    return Source(recording=path.stem, subject=path.stem[:3], group=path.stem[:6])
+
+
+def locate_bci2_p300(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
+    """Every file of the set, by its name."""
+    for path in _paths(root, options):
+        yield located(_source(path), one_file(root, path, options), path)
+
+
+def read_bci2_p300(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     """Every file that matches the glob `files` (default `*.mat`).
 
     The signal is in converter units whose size the data set does not give: a recipe says `unit_unknown: true`.
@@ -45,14 +67,9 @@ def bci2_p300_recordings(root: Path, options: dict[str, Any]) -> Iterator[Record
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    if unknown := options.keys() - {"files"}:
-        raise ConfigError(f"reader bci2_p300: unknown options {sorted(unknown)}; expected only files")
-    paths = sorted(root.glob(options.get("files", "*.mat")))
-    if not paths:
-        raise DataError(f"{root}: no file matches {options.get('files', '*.mat')!r}; check the folder")
     columns = eeg_columns(CHANNELS, "BCI Competition II, IIb")
     needed = ["signal", "Flashing", "StimulusCode", "PhaseInSequence"]
-    for path in paths:
+    for path in _paths(root, options):
         try:
             fields = loadmat(path, variable_names=[*needed, "StimulusType"])
         except (ValueError, OSError, NotImplementedError, TypeError, IndexError, MatReadError) as error:
@@ -61,14 +78,15 @@ def bci2_p300_recordings(root: Path, options: dict[str, Any]) -> Iterator[Record
             raise DataError(f"{path}: no {', '.join(missing)}; is this a file of data set IIb?")
         if fields["signal"].shape[1] != len(CHANNELS):
             raise DataError(f"{path}: signal {fields['signal'].shape}, expected (samples, {len(CHANNELS)})")
+        source = _source(path)
         yield Recording(
             eeg_uV=fields["signal"].T.astype(np.float32),
             ch_names=columns.ch_names,
             positions=columns.positions,
             sfreq=SFREQ,
             events=_flashes(fields),
-            name=path.stem,
-            subject=path.stem[:3],
-            group=path.stem[:6],  # the session: AAS010R02 is run 2 of session 10
+            name=source.recording,
+            subject=source.subject,
+            group=source.group,
             name_map=columns.name_map,
         )

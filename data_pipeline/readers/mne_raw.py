@@ -1,5 +1,6 @@
 """Recordings that mne reads: EDF, BDF, GDF, BrainVision, EEGLAB, FIF and CNT files."""
 
+import glob
 import re
 import warnings
 from collections import Counter
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_options
 from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
+from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.from_mne import BOUNDARIES, GAP, UNITS_UV, mne_columns, raw_boundaries, uv_factor
 from neuroleon.signals.montage import channel_kind
 from neuroleon.signals.recording import Event, Recording
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".fif.gz", ".fif", ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt")
 _EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
 _OPTIONS = {"files", "pattern", "unit"}
+_COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}  # files that hold what a header file only names
 
 
 def _suffix(path: Path) -> str:
@@ -189,14 +193,51 @@ def matching_files(root: Path, options: dict[str, Any]) -> list[tuple[Path, re.M
     return [(path, match) for path, match in found if match]
 
 
-def mne_recordings(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
+def existing_files(root: Path, options: dict[str, Any]) -> list[tuple[Path, re.Match[str]] | Failure]:
+    """As `matching_files`, with links to files that are not here as failures.
+
+    Raises:
+        ConfigError: an option is not well formed.
+        DataError: nothing fits at all.
+    """
+    found = matching_files(root, options)
+    if not found:
+        raise DataError(f"{root}: no file fits the options {options}; check the folder and the recipe")
+    away = "a link to a file that is not here; fetch it (in a DataLad set: datalad get)"
+    return [
+        (path, match) if path.exists() else Failure(name=path.relative_to(root).as_posix(), message=away)
+        for path, match in found
+    ]
+
+
+def one_file(root: Path, path: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that ask for this file alone."""
+    return {**options, "files": glob.escape(path.relative_to(root).as_posix())}
+
+
+def locate_mne(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
+    """What `read_mne` will say of every file, from its path alone."""
+    require_options("mne", options, allowed=_OPTIONS)
+    for one in existing_files(root, options):
+        if isinstance(one, Failure):
+            yield one
+            continue
+        path, match = one
+        words = match.groupdict()
+        suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
+        name = words.get("recording") or path.name[: len(path.name) - len(suffix)]
+        source = Source(recording=name, subject=words.get("subject") or "", group=words.get("group") or "")
+        beside = [path.with_suffix(other) for other in _COMPANIONS.get(path.suffix.lower(), ())]
+        yield located(source, one_file(root, path, options), path, *(other for other in beside if other.is_file()))
+
+
+def read_mne(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     """Every file below `root` that matches the glob `files` and the regular expression `pattern`, in sorted order.
 
     Options: `files`; `pattern`, searched in the path relative to `root`, with any of the named groups `subject`,
     `recording`, `group`, `label` (a label becomes the first event, as long as the recording); `unit`.
     """
-    if unknown := options.keys() - _OPTIONS:
-        raise ConfigError(f"reader mne: unknown options {sorted(unknown)}; expected {sorted(_OPTIONS)}")
+    require_options("mne", options, allowed=_OPTIONS)
     found = matching_files(root, options)
     if not found:
         raise DataError(f"{root}: no file matches the options {options}; check the folder and the recipe")

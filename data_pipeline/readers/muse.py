@@ -32,7 +32,7 @@ def _event(row: dict[str, str]) -> Event:
     return Event(int(row["sample"]) / SFREQ, row["label"], info=info)
 
 
-def muse_recordings(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
+def read_muse(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     """The recordings of one task, such as `{"task": "visual_P300"}`; the code of an event is its label."""
     if options.keys() != {"task"}:
         raise ConfigError(f"reader muse: options {sorted(options)}; expected only task")

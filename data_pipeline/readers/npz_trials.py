@@ -63,7 +63,7 @@ class _Trials:
         return (values if len(values) == n_trials else values[self.array("index")]).tolist()
 
 
-def npz_trials(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
+def read_npz_trials(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     """One recording per (subject, group), its trials one after the other with boundaries between them.
 
     Options: `file`, then names of arrays: `data`, `scale` (microvolts per unit; or a number), `label`, `subject`,

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
-from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.evaluation.eeg import gates
 from neuroleon.evaluation.eeg.contest import CodecRow, contest, curve
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity, level_use

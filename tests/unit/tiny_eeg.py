@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.signals.montage import electrodes
 from neuroleon.signals.plausibility import pieces
 from neuroleon.signals.preprocess import Preprocess

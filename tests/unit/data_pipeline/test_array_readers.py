@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import READERS
+from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.signals.plausibility import check_recording
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
@@ -35,7 +35,7 @@ def write_trials(path: Path, **changes: np.ndarray) -> None:
 def test_trials_become_one_recording_per_subject_and_group(tmp_path: Path) -> None:
     write_trials(tmp_path / "t.npz")
     options = {"file": "t.npz", "channel_names": ["O1", "O2", "X"], "trial_onset_s": -0.125, "extra": ["hz"]}
-    first, second = READERS["npz_trials"](tmp_path, options)
+    first, second = READERS["npz_trials"].read(tmp_path, options)
     data = np.load(tmp_path / "t.npz")["x"]
     np.testing.assert_allclose(first.eeg_uV, np.concatenate([data[0], data[1], data[3]], axis=1)[:2] * 0.5)
     assert (first.subject, first.group, first.boundaries, first.ch_names) == ("1", "s", (32, 64), ("O1", "O2"))
@@ -56,20 +56,20 @@ def test_trials_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     options = {"file": "t.npz", "channel_names": ["O1", "O2", "Oz"]}
     write_trials(tmp_path / "t.npz", label=np.array(["a"]))
     with pytest.raises(DataError, match="1 labels"):
-        list(READERS["npz_trials"](tmp_path, options))
+        list(READERS["npz_trials"].read(tmp_path, options))
     with pytest.raises(DataError, match="no array 'zz'"):
-        list(READERS["npz_trials"](tmp_path, options | {"label": "zz"}))
+        list(READERS["npz_trials"].read(tmp_path, options | {"label": "zz"}))
     with pytest.raises(ConfigError, match="labels"):
-        list(READERS["npz_trials"](tmp_path, options | {"labels": "zz"}))
+        list(READERS["npz_trials"].read(tmp_path, options | {"labels": "zz"}))
     with pytest.raises(ConfigError, match="option file is missing"):
-        list(READERS["npz_trials"](tmp_path, {}))
+        list(READERS["npz_trials"].read(tmp_path, {}))
     write_trials(tmp_path / "t.npz")
     for onset_s in (0.125, -0.25):  # a trial lasts 0.25 s
         with pytest.raises(ConfigError, match="the event inside its trial"):
-            list(READERS["npz_trials"](tmp_path, options | {"trial_onset_s": onset_s}))
+            list(READERS["npz_trials"].read(tmp_path, options | {"trial_onset_s": onset_s}))
     np.savez(tmp_path / "t.npz", x=np.array([{}], dtype=object))  # a pickle inside
     with pytest.raises(DataError, match="not a readable"):
-        list(READERS["npz_trials"](tmp_path, options))
+        list(READERS["npz_trials"].read(tmp_path, options))
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped"])
@@ -81,11 +81,11 @@ def test_damaged_arrays_are_refused_by_name(tmp_path: Path, damage: str) -> None
     damaged = {"empty": b"", "text": b"hello", "cut": whole[:4000], "flipped": bytes(flipped)}[damage]
     (tmp_path / "t.npz").write_bytes(damaged)
     with pytest.raises(DataError, match=r"t\.npz: not a readable"):
-        list(READERS["npz_trials"](tmp_path, {"file": "t.npz"}))
+        list(READERS["npz_trials"].read(tmp_path, {"file": "t.npz"}))
     for table, columns in (("recordings", "rec,subject,session"), ("events", "rec,sample,code,label,orientation")):
         (tmp_path / f"{table}.csv").write_text(columns + "\n")
     with pytest.raises(DataError, match=r"t\.npz: not a readable"):
-        list(READERS["muse"](tmp_path, {"task": "t"}))
+        list(READERS["muse"].read(tmp_path, {"task": "t"}))
 
 
 @pytest.mark.parametrize("size", [0, 50, 200])
@@ -93,20 +93,20 @@ def test_a_cut_mat_file_is_refused_by_name(tmp_path: Path, size: int) -> None:
     savemat(tmp_path / "a.mat", {"signal": np.zeros((100, 64))}, do_compression=True)
     (tmp_path / "a.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:size])
     with pytest.raises(DataError, match=r"a\.mat: not a readable"):
-        list(READERS["bci2_p300"](tmp_path, {}))
+        list(READERS["bci2_p300"].read(tmp_path, {}))
 
 
 @needs_data
 def test_real_trial_sets() -> None:
-    cvep = next(READERS["npz_trials"](DATA / "cvep20", {"file": "cvep20.npz"}))
+    cvep = next(READERS["npz_trials"].read(DATA / "cvep20", {"file": "cvep20.npz"}))
     assert (cvep.eeg_uV.shape, len(cvep.boundaries), cvep.sfreq) == ((8, 50_400), 19, 240.0)
     names = ["Pz", "PO5", "PO3", "POz", "PO4", "PO6", "O1", "Oz", "O2"]
     keys = {"file": "ssvep40.npz", "channel_names": names, "extra": ["freq_hz"]}
-    ssvep = next(READERS["npz_trials"](DATA / "ssvep40", keys))
+    ssvep = next(READERS["npz_trials"].read(DATA / "ssvep40", keys))
     assert [(e.code, e.info["freq_hz"]) for e in ssvep.events[:2]] == [("A", 8.0), ("B", 9.0)]
     exo = {"file": "ssvep_exo.npz", "trial_onset_s": "t0_s"}
-    assert next(READERS["npz_trials"](DATA / "ssvep_exo", exo)).events[0].onset_s == 1.0
-    smni = next(READERS["npz_trials"](DATA / "uci_smni", {"file": "uci_smni.npz"}))
+    assert next(READERS["npz_trials"].read(DATA / "ssvep_exo", exo)).events[0].onset_s == 1.0
+    smni = next(READERS["npz_trials"].read(DATA / "uci_smni", {"file": "uci_smni.npz"}))
     assert (len(smni.ch_names), set(smni.left_out)) == (61, {"X", "Y", "nd"})
     for recording in (cvep, ssvep, smni):
         check_recording(recording, recording.name)
@@ -114,20 +114,20 @@ def test_real_trial_sets() -> None:
 
 @needs_data
 def test_real_muse_recordings_have_their_events() -> None:
-    recording = next(READERS["muse"](DATA / "muse_visual", {"task": "visual_P300"}))
+    recording = next(READERS["muse"].read(DATA / "muse_visual", {"task": "visual_P300"}))
     assert (recording.name, recording.subject, recording.group) == ("r0030", "subject1", "session1")
     assert Counter(e.code for e in recording.events) == {"dog": 165, "cat": 32}
     assert max(e.onset_s for e in recording.events) < recording.duration_s
     check_recording(recording, recording.name)
-    gratings = next(READERS["muse"](DATA / "muse_visual", {"task": "visual_spatial_freq"}))
+    gratings = next(READERS["muse"].read(DATA / "muse_visual", {"task": "visual_spatial_freq"}))
     assert {e.info["orientation"] for e in gratings.events} == {0.0, 45.0, 90.0, 135.0}
     with pytest.raises(DataError, match="visual_P300"):
-        next(READERS["muse"](DATA / "muse_visual", {"task": "visual_p3"}))
+        next(READERS["muse"].read(DATA / "muse_visual", {"task": "visual_p3"}))
 
 
 @needs_data
 def test_real_speller_words_flash_twelve_times_fifteen_times_per_letter() -> None:
-    first, _, third = islice(READERS["bci2_p300"](DATA / "p300_speller", {}), 3)
+    first, _, third = islice(READERS["bci2_p300"].read(DATA / "p300_speller", {}), 3)
     assert (first.name, first.group, third.group) == ("AAS010R01", "AAS010", "AAS011")
     assert Counter(e.code for e in first.events) == {"non-target": 450, "target": 90}
     flashes = Counter((e.info["letter"], e.info["row_or_column"], e.code) for e in first.events)

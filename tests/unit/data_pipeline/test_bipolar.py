@@ -9,7 +9,7 @@ import yaml
 
 from neuroleon.data_pipeline.augment import augment
 from neuroleon.data_pipeline.pretokenize import _Shard, _variants
-from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.recipe import load_recipe
 from neuroleon.data_pipeline.samples import prepare_samples
 from neuroleon.data_pipeline.shards import ShardReader

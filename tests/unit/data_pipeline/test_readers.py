@@ -9,7 +9,8 @@ import pytest
 from edfio import Edf, EdfAnnotation, EdfSignal, Patient
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import READERS, read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
+from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.plausibility import check_recording
 
@@ -298,14 +299,14 @@ def test_the_pattern_of_a_recipe_names_subject_group_and_label(tmp_path: Path) -
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_edf(tmp_path / name)
     options = {"files": "*/*.edf", "pattern": r"(?P<label>car)/(?P<subject>sub\d+)_(?P<group>\d)"}
-    found = list(READERS["mne"](tmp_path, options))
+    found = list(READERS["mne"].read(tmp_path, options))
     assert [(r.name, r.subject, r.group) for r in found] == [("sub10_2", "sub10", "2"), ("sub2_1", "sub2", "1")]
     label = found[0].events[0]
     assert (label.code, label.onset_s, label.duration_s, label.info) == ("car", 0.0, 10.0, {"label": "car"})
     with pytest.raises(DataError, match="no file matches"):
-        list(READERS["mne"](tmp_path, options | {"pattern": "flower"}))
+        list(READERS["mne"].read(tmp_path, options | {"pattern": "flower"}))
     with pytest.raises(ConfigError, match="glob"):
-        list(READERS["mne"](tmp_path, {"files": "*", "glob": "*"}))
+        list(READERS["mne"].read(tmp_path, {"files": "*", "glob": "*"}))
 
 
 @needs_data

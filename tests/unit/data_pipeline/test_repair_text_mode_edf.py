@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from edfio import Edf, EdfSignal
 
-from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.signals.plausibility import check_recording
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -390,3 +390,39 @@ def test_the_real_flashes_of_a_key_go_with_each_of_its_windows(tmp_path: Path) -
             assert record["json"]["stimulus"] != np.roll(code, shift)[flash].tolist()
     tracks = {tuple(record["json"]["stimulus"]) for record in records}
     assert len(tracks) == 20
+
+
+def own_pictures(root: Path, names: list[str]) -> Pairing:
+    """The pairing of a recipe whose events name pictures, with those of `names` in their place."""
+    for i, name in enumerate(names):
+        path = root / "shown" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode("png", np.full((80, 100, 3), 40 * i, np.uint8)))
+    path = root / "own.yaml"
+    texts = {"wordings": ["The person read: {sentence}"], "question": "What?"}
+    path.write_text(yaml.safe_dump({**RECIPE, "labels": {"of": "none"}, "picture": {"kind": "own"}, "texts": texts}))
+    return Pairing(load_recipe(path), root / "shown")
+
+
+def test_an_event_names_the_picture_that_was_shown(tmp_path: Path) -> None:
+    pairing = own_pictures(tmp_path, ["dog/a.png", "cat/a.png"])
+    dog, cat = (pairing.picture(None, {"image": f"{kind}/a.png"}, "key") for kind in ("dog", "cat"))
+    assert dog is not None
+    assert cat is not None
+    assert dog.key != cat.key
+    assert "dog" not in dog.key  # a file's name may be a person's
+    assert (dog.pixels.shape, int(dog.pixels[0, 0, 0]), int(cat.pixels[0, 0, 0])) == ((64, 64, 3), 0, 40)
+    assert pairing.picture(None, {"image": "dog/b.png"}, "key") is None  # sets often come without their pictures
+    assert pairing.picture(None, {}, "key") is None
+    (tmp_path / "secret.png").write_bytes(encode("png", np.zeros((80, 80, 3), np.uint8)))
+    for name in ("../secret.png", str(tmp_path / "secret.png"), "dog/a.txt"):
+        with pytest.raises(DataError, match="no picture inside"):
+            pairing.picture(None, {"image": name}, "key")
+
+
+def test_sentences_of_events_need_no_label(tmp_path: Path) -> None:
+    pairing = own_pictures(tmp_path, [])
+    said = pairing.texts(None, {"sentence": "Presents a good case."})
+    assert said == {"texts": ["The person read: Presents a good case."], "label_text": None, "question": None}
+    with pytest.raises(ConfigError, match="asks for sentence; the event has image"):
+        pairing.texts(None, {"image": "a.png"})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_eeg import EXAMPLES, eegmat
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.signals.causal import CausalFrontEnd, CausalSignal, Decided, apply_causal, decide
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.preprocess import Preprocess

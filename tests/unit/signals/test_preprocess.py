@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import READERS, read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
+from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.recording import Event, Recording
 
@@ -153,7 +154,7 @@ def real() -> dict[str, Recording]:
     if not DATA.is_dir():
         pytest.skip("the real recordings are not beside the checkout")
     clinical = read_recording(DATA / "eegmat/Subject00_1.edf")
-    speller = next(READERS["npz_trials"](DATA / "cvep20", {"file": "cvep20.npz"}))
+    speller = next(READERS["npz_trials"].read(DATA / "cvep20", {"file": "cvep20.npz"}))
     found = {}
     for made in (clinical, speller):
         n_times = round(20 * made.sfreq)
@@ -179,7 +180,7 @@ def test_a_spoilt_channel_of_a_real_recording_is_found_and_no_other(
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real recordings are not beside the checkout")
 def test_a_real_channel_that_is_dead_in_a_fifth_of_the_trials_is_left_out() -> None:
-    subjects = READERS["npz_trials"](DATA / "uci_smni", {"file": "uci_smni.npz"})
+    subjects = READERS["npz_trials"].read(DATA / "uci_smni", {"file": "uci_smni.npz"})
     dead = next(recording for recording in subjects if recording.name.startswith("co2a0000368"))
     assert Preprocess().apply(dead).bad_channels["Cz"] == "saturated"
 
@@ -271,7 +272,7 @@ def test_a_wrong_setting_is_refused(change: dict[str, object]) -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real recordings are not beside the checkout")
 def test_real_one_second_trials_keep_their_length() -> None:
-    trials = next(READERS["npz_trials"](DATA / "uci_smni", {"file": "uci_smni.npz"}))
+    trials = next(READERS["npz_trials"].read(DATA / "uci_smni", {"file": "uci_smni.npz"}))
     out = Preprocess().apply(trials)
     assert out.recording.n_times == 30 * 200
     assert out.recording.boundaries == tuple(range(200, 6000, 200))

@@ -15,7 +15,7 @@ from scipy.signal import resample_poly
 from tiny_eeg import CONFIG, EXAMPLES, ROOT, eegmat, real_windows, tiny_tokenizer
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.signals.causal import Decided, apply_causal
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.signals.preprocess import Preprocess
