@@ -1,5 +1,7 @@
 """How large a model is and how much arithmetic a token costs."""
 
+from collections.abc import Sequence
+
 from neuroleon.model.config import ModelConfig
 from neuroleon.model.transformer import Neuroleon
 
@@ -28,6 +30,18 @@ def forward_flops_per_token(config: ModelConfig, n_ids: int, length: int) -> flo
     matrices = block_parameters(config) + config.dim * n_ids
     attended = (length + 1) / 2
     return 2.0 * matrices + 4.0 * config.depth * config.heads * config.dim_head * attended
+
+
+def train_flops(config: ModelConfig, n_ids: int, lengths: Sequence[int], n_logits: int) -> float:
+    """Floating point operations of a training step over whole documents: three times those of the forward pass.
+
+    Args:
+        lengths: tokens of each document; attention stays inside of it.
+        n_logits: places at which the head is computed.
+    """
+    blocks = 2.0 * block_parameters(config) * sum(lengths)
+    attention = 4.0 * config.depth * config.heads * config.dim_head * sum(n * (n + 1) / 2 for n in lengths)
+    return 3 * (blocks + attention + 2.0 * config.dim * n_ids * n_logits)
 
 
 def train_flops_per_token(config: ModelConfig, n_ids: int, length: int) -> float:

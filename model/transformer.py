@@ -102,6 +102,11 @@ class Neuroleon(nn.Module):
     def device(self) -> torch.device:
         return self.head.weight.device
 
+    @property
+    def sublayers(self) -> list[nn.Module]:
+        """Attention and feed-forward of every block, in their order."""
+        return [layer[1] for layer in self.blocks.layers]
+
     def forward(
         self,
         ids: Tensor,

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,23 +25,40 @@ def save_model(model: Neuroleon, folder: Path) -> None:
     save_tensors(folder / "model.safetensors", model.state_dict())
 
 
-def load_model(folder: Path, device: str | torch.device = "cpu") -> Neuroleon:
-    """Rebuild a saved model, in evaluation mode.
+def model_sizes(folder: Path) -> ModelConfig:
+    """The sizes of a saved model, without its weights.
 
     Raises:
-        CheckpointError: another format, an unknown setting, or weights that are missing, spare or of another shape.
+        CheckpointError: another format, or an unknown setting.
     """
+    return _described(folder)[0]
+
+
+def _described(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
     path = folder / "config.json"
     try:
         description = read_json(path)
         found = description["format"]
         if found != FORMAT:
             raise CheckpointError(f"{path}: format {found}, expected {FORMAT}; install the version that wrote it")
-        config = ModelConfig(**description["model"])
+        return ModelConfig(**description["model"]), description
+    except (DataError, ConfigError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: does not describe a model ({error}); export the model again") from error
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> Neuroleon:
+    """Rebuild a saved model, in evaluation mode.
+
+    Raises:
+        CheckpointError: another format, an unknown setting, or weights that are missing, spare or of another shape.
+    """
+    config, description = _described(folder)
+    try:
         books = {book["start"]: torch.zeros(book["shape"]) for book in description["codebooks"]}
         slots = {book["start"]: book["slots"] for book in description["codebooks"]}
         model = Neuroleon(config, description["n_ids"], books, slots)
-    except (DataError, ConfigError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: does not describe a model ({error}); export the model again") from error
+    except (ConfigError, KeyError, TypeError) as error:
+        where = folder / "config.json"
+        raise CheckpointError(f"{where}: does not describe a model ({error}); export the model again") from error
     load_weights(model, folder / "model.safetensors")
     return model.to(device).eval()

@@ -1,4 +1,5 @@
-"""The record of a run: `metrics.jsonl` (the source of truth), TensorBoard, a progress bar, `config.json`, `env.txt`."""
+"""The record of a run: `metrics.jsonl` (the source of truth), `speed.jsonl`, TensorBoard, a progress bar, and
+`config.json` and `env.txt`, with which it can be repeated."""
 
 import json
 import math
@@ -66,8 +67,10 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", config)
         write_atomic(folder / "env.txt", environment())
-        _drop_after(folder / "metrics.jsonl", step)
+        for name in ("metrics.jsonl", "speed.jsonl"):
+            _drop_after(folder / name, step)
         self.lines = (folder / "metrics.jsonl").open("a", buffering=1)
+        self.speeds = (folder / "speed.jsonl").open("a", buffering=1)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def say(self, text: str) -> None:
@@ -89,6 +92,14 @@ class RunLog:
             if math.isfinite(value):
                 self.board.add_scalar(f"{kind}/{name}", value, step)
 
+    def speed(self, step: int, values: dict[str, float]) -> None:
+        """Write how fast the run is; apart from the metrics, which are the same whenever a run is repeated."""
+        if self.folder is None:
+            return
+        self.speeds.write(_json_line({"step": step, **values}))
+        for name, value in values.items():
+            self.board.add_scalar(f"speed/{name}", value, step)
+
     def examples(self, step: int, examples: Examples) -> None:
         """Show pictures and sentences in TensorBoard."""
         if self.folder is None:
@@ -104,4 +115,5 @@ class RunLog:
         self.bar.close()
         if self.folder is not None:
             self.lines.close()
+            self.speeds.close()
             self.board.close()

@@ -1,56 +1,40 @@
-"""The only training loop: fetch, forward, backward, clip, step, log, validate, save; a resume is exact to the bit."""
+"""The only training loop: fetch, step, log, validate, save, export; a resume is exact to the bit.
 
+A run goes on exactly after any end, with other workers and on another number of ranks: see `learner.py`.
+"""
+
+import faulthandler
 import math
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from neuroleon.common.checkpoint import load_weights, prune, require_space, step_folder
-from neuroleon.common.errors import CheckpointError, DataError
+from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import MANIFEST, atomic_folder, sha256_json
-from neuroleon.common.seed import torch_generator
-from neuroleon.training.config import RunConfig, precision
+from neuroleon.training.config import RunConfig
+from neuroleon.training.learner import Learner, Step, is_finite
 from neuroleon.training.log import RunLog, add_provenance
-from neuroleon.training.optim import make_optimizer
-from neuroleon.training.schedule import rate_factor
+from neuroleon.training.parallel import micro_batches
+from neuroleon.training.speed import SpeedMeter, peak_flops
 from neuroleon.training.stage import Stage
-from neuroleon.training.state import (
-    Ema,
-    capture_rng,
-    choose_checkpoint,
-    load_checkpoint,
-    load_rng,
-    restore_rng,
-    rng_aside,
-    save_checkpoint,
-    seed_rng,
-)
+from neuroleon.training.state import choose_checkpoint, save_checkpoint, seed_rng
 
 KEEP = 2  # checkpoints beside the best one: the newest may be damaged
 MAX_SKIPPED = 10  # steps in a row without a finite loss
 WORKER_TIMEOUT_S = 300  # a hung worker ends the run with a message
-
-
-class _StageLoss(nn.Module):
-    """The loss as a module's forward, so that DDP encloses it. accelerate's autocast would copy all outputs to fp32."""
-
-    def __init__(self, stage: Stage, module: nn.Module, device: torch.device, in_bf16: bool) -> None:
-        super().__init__()
-        self.module, self.stage_loss, self.device, self.in_bf16 = module, stage.loss, device, in_bf16
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
-            return self.stage_loss(self.module, batch)
+HANG_S = 1800  # a step that takes longer hangs: another rank is gone, or the storage
 
 
 class _Batches(Dataset[dict[str, Tensor]]):
@@ -69,12 +53,13 @@ class Trainer:
     Args:
         stage: what is trained.
         config: how.
-        out: the run folder: `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `config.json`, `env.txt`.
+        out: the run folder: `checkpoints/`, `metrics.jsonl`, `speed.jsonl`, `tensorboard/`, `config.json`, `env.txt`.
         settings: all settings, for `config.json`.
         resume: `none`, `auto` (the newest undamaged checkpoint of `out`, if there is one) or the path of a checkpoint.
 
     Raises:
-        ConfigError: `out` holds a run already and `resume` does not take it up.
+        ConfigError: `out` holds a run already and `resume` does not take it up, or a setting does not fit the ranks or
+            the stage.
         CheckpointError: the checkpoint is damaged or belongs to other settings or data.
     """
 
@@ -85,23 +70,15 @@ class Trainer:
         self.stage, self.config, self.settings, self.folder = stage, config, settings, out / "checkpoints"
         own = {name: value for name, value in settings.items() if name not in ("loop", "schedule")}
         self.identity = sha256_json({"settings": own, "data": stage.fingerprint})
-        # unused parameters are allowed: a batch may hold no picture
-        ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[ddp])
-        self.device, self.rank = self.accelerator.device, self.accelerator.process_index
+        patience = InitProcessGroupKwargs(timeout=timedelta(seconds=HANG_S))
+        # without `cpu`, processes that torchrun starts on a machine without a GPU would not know of each other
+        on_cpu = not torch.accelerator.is_available()
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[patience])
+        self.rank = self.accelerator.process_index
         checkpoint, self.progress = self._agreed(
             choose_checkpoint(out, resume, self.identity) if self.rank == 0 else None
         )
-        seed_rng(config.seed)
-        self.module = stage.build()
-        in_bf16 = precision(config.loop.mixed_precision) == "bf16"
-        self.wrapped = self.accelerator.prepare(_StageLoss(stage, self.module, self.device, in_bf16))
-        self.optimizer = make_optimizer(self.module, config.optim)
-        self.ema = Ema(self.module, config.loop.ema_decay) if config.loop.ema_decay is not None else None
-        self.rng = None
-        if checkpoint is not None:
-            load_checkpoint(checkpoint, module=self.module, ema=self.ema, optimizer=self.optimizer)
-            self.rng = load_rng(checkpoint, self.rank)
+        self.learner = Learner(stage, config, self.accelerator, checkpoint)
         step = self.progress.step
         # a checkpoint of another folder is not here yet, should the run end without a step
         is_here = checkpoint is not None and checkpoint.resolve().parent == self.folder.resolve()
@@ -111,23 +88,32 @@ class Trainer:
         self.log = RunLog(out if self.rank == 0 else None, settings, step=step, steps=config.loop.steps)
         if checkpoint is not None:
             self.log.say(f"resumed {checkpoint} after {step} steps")
+        self.speed = self._meter()
+
+    def _meter(self) -> SpeedMeter:
+        """Of the speed, with a peak where the stage says what a batch costs."""
+        device, ranks = self.learner.device, self.learner.ranks
+        if "flops" not in self.stage.contents(self.stage.batch(self.progress.batches)):
+            return SpeedMeter(device, None)
+        peak, source = peak_flops(device, torch.bfloat16 if self.learner.in_bf16 else torch.float32)
+        self.log.say(f"mfu is the share of {peak / 1e12:.3g} TFLOP/s a rank ({source})")
+        return SpeedMeter(device, peak * ranks)
 
     def _agreed(self, value: Any) -> Any:
         """The main process's `value`, on every rank."""
         return broadcast_object_list([value])[0]
 
-    def _loader(self) -> Iterator[dict[str, Tensor]]:
-        """The batches of this rank from where the run stands to its end: rank r takes every N-th index from r on."""
-        loop, n_ranks = self.config.loop, self.accelerator.num_processes
-        start = self.progress.batches
-        stop = start + (loop.steps - self.progress.step) * loop.accumulate * n_ranks
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        """The batches of this rank from where the run stands to its end."""
+        loop, learner, first = self.config.loop, self.learner, self.progress.batches
+        starts = (first + k * loop.batches_per_step for k in range(max(0, loop.steps - self.progress.step)))
         loader = DataLoader(
             _Batches(self.stage),
-            sampler=range(start + self.rank, stop, n_ranks),
+            sampler=(i for s in starts for i in micro_batches(s, loop.batches_per_step, learner.rank, learner.ranks)),
             batch_size=None,
             num_workers=loop.num_workers,
             generator=torch.Generator(),  # its own: otherwise every new iterator draws from torch's global generator
-            pin_memory=self.device.type == "cuda",
+            pin_memory=learner.device.type == "cuda",
             timeout=WORKER_TIMEOUT_S if loop.num_workers else 0,
         )
         return iter(loader)
@@ -139,7 +125,8 @@ class Trainer:
             `final`, or None when SIGTERM ended the run early: its checkpoint is saved, nothing is exported.
 
         Raises:
-            DataError: ten steps in a row were not finite.
+            DataError: ten steps in a row were not finite, or a process that makes batches died or hung.
+            ConfigError: the memory of the device does not suffice.
             CheckpointError: the disk is full, or no validation gave a finite score.
         """
         before = signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -153,7 +140,21 @@ class Trainer:
             self._save()
             self._export(final)
             return final
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"{self.folder.parent}: out of memory ({str(error).splitlines()[0]}); make the batches smaller and "
+                "loop.batches_per_step larger, or set loop.recompute or loop.shard; the checkpoints are whole"
+            ) from None
+        except RuntimeError as error:  # torch raises it wherever the run happens to be when a worker dies
+            if "DataLoader" not in str(error):
+                raise
+            raise DataError(
+                f"{self.folder.parent}: a process that makes batches died, or gave none for {WORKER_TIMEOUT_S} s "
+                f"({str(error).splitlines()[0]}); look at memory and storage, and go on with --resume auto, with fewer "
+                "loop.num_workers if memory was short"
+            ) from None
         finally:
+            faulthandler.cancel_dump_traceback_later()
             signal.signal(signal.SIGTERM, before)
             self.log.close()
             self.accelerator.end_training()
@@ -164,93 +165,74 @@ class Trainer:
 
     def _train(self) -> None:
         loop, progress = self.config.loop, self.progress
-        batches = self._loader()
-        if self.rng is not None:
-            restore_rng(self.rng, self.device)
-        else:  # a new run, or a rank that the resumed run did not have
-            seed_rng(torch_generator("rank", self.config.seed, self.rank, progress.step).initial_seed())
-        self.wrapped.train()
+        batches = self._batches()
+        self.learner.module.train()
         while progress.step < loop.steps and not (self.signalled or self.out_of_time):
-            values = self._step(batches)
-            self.log.advance(values["loss"])
-            if progress.step % loop.log_every == 0:
-                self.log.metrics("train", progress.step, values)
+            faulthandler.dump_traceback_later(HANG_S, exit=True, file=2)
+            step = self.learner.step(batches, progress, self._ends)
+            faulthandler.cancel_dump_traceback_later()
+            self.signalled, self.out_of_time = step.flags
+            self._record(step)
             due = progress.step % loop.validate_every == 0 or progress.step == loop.steps
             improved = due and self._validate()
             if improved or self.signalled or progress.step % loop.save_every == 0:
                 self._save()
 
-    def _step(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
-        """One optimizer step; when loss or gradient is not finite, weights, optimizer and buffers stay as they were."""
-        loop, progress = self.config.loop, self.progress
-        # codebooks with moving averages are buffers that change in the forward pass, before anyone sees the loss
-        buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
-        rows = []
-        for left in reversed(range(loop.accumulate)):
-            batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in next(batches).items()}
-            with self.accelerator.no_sync(self.wrapped) if left else nullcontext():
-                losses = self.wrapped(batch)
-                self.accelerator.backward(losses["loss"] / loop.accumulate)
-            rows.append({name: value.detach().float() for name, value in losses.items()})
-        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), loop.clip_norm)
-        rate = self.config.optim.lr * rate_factor(progress.step, loop.steps, self.config.schedule)
-        values = {**self._gathered(rows), "gradient_norm": float(norm), "rate": rate}
-        if math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"]):
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-            if self.ema is not None:
-                self.ema.update(self.module, progress.step)
-            progress.skipped_in_a_row = 0
-        else:
-            self._skip(buffers, values)
-        self.optimizer.zero_grad()
-        progress.step += 1
-        progress.batches += loop.accumulate * self.accelerator.num_processes
-        return values
-
-    def _gathered(self, rows: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Means over the micro-batches of all ranks, and what ends the run on any rank, in one exchange."""
-        names = list(rows[0])
+    def _ends(self) -> list[bool]:
+        """What ends the run on this rank: a signal, or the time."""
         limit = self.config.loop.max_minutes
-        late = limit is not None and time.monotonic() - self.started > 60 * limit
-        ends = torch.tensor([float(self.sigterm), float(late)], device=self.device)
-        table = torch.stack([torch.cat([torch.stack([row[name] for name in names]), ends]) for row in rows])
-        table = self.accelerator.gather(table)
-        self.signalled, self.out_of_time = (table[:, -2:].amax(0) > 0).tolist()
-        means = dict(zip(names, table[:, :-2].nanmean(0).tolist(), strict=True))
-        means["loss"] = table[:, names.index("loss")].mean().item()  # one NaN must show here
-        return means
+        return [self.sigterm, limit is not None and time.monotonic() - self.started > 60 * limit]
 
-    def _skip(self, buffers: dict[str, Tensor], values: dict[str, float]) -> None:
-        """Undo what a step that is not finite did to the buffers, and count it."""
-        progress, n_batches = self.progress, self.config.loop.accumulate * self.accelerator.num_processes
-        with torch.no_grad():
-            for name, buffer in self.module.named_buffers():
-                buffer.copy_(buffers[name])
+    def _record(self, step: Step) -> None:
+        """Log a step; one that was not taken is counted, and too many in a row that were not finite end the run."""
+        progress, n_batches = self.progress, self.config.loop.batches_per_step
+        self.log.advance(step.values["loss"])
+        self.speed.add(step.contents)
+        if progress.step % self.config.loop.log_every == 0:
+            self.log.metrics("train", progress.step, step.values)
+            self.log.speed(progress.step, self.speed.read())
+        if step.fault is None:
+            progress.skipped_in_a_row = 0
+            return
         progress.skipped += 1
-        progress.skipped_in_a_row += 1
-        where = f"batches {progress.batches} to {progress.batches + n_batches - 1}"
-        self.log.metrics("skipped", progress.step, {**values, "first_batch": progress.batches})
-        self.log.say(f"skipped step {progress.step}: loss or gradient is not finite ({where})")
+        progress.skipped_in_a_row = 0 if is_finite(step.values) else progress.skipped_in_a_row + 1
+        first = progress.batches - n_batches
+        where = f"batches {first} to {progress.batches - 1}"
+        self.log.metrics("skipped", progress.step, {**step.values, "first_batch": first})
+        self.log.say(f"skipped step {progress.step}: {step.fault} ({where})")
         if progress.skipped_in_a_row >= MAX_SKIPPED:
             raise DataError(
                 f"{MAX_SKIPPED} steps in a row gave a loss or gradient that is not finite, the last on {where}; "
                 "look at these batches (stage.batch), lower optim.lr, or set loop.mixed_precision to no"
             )
 
-    def _evaluated(self) -> nn.Module:
-        return self.module if self.ema is None else self.ema.module
+    def _whole_module(self) -> nn.Module | None:
+        """The module with the weights that are judged; of weights that are split over ranks, a whole copy on rank 0."""
+        learner = self.learner
+        if not self.config.loop.shard:
+            return learner.module
+        tensors = learner.judged()
+        if self.rank != 0:
+            return None
+        module = self.stage.build()
+        module.load_state_dict(tensors)
+        return module.to(learner.device)
 
     def _validate(self) -> bool:
         """Validate and show examples; whether the score is the best so far."""
-        progress, module = self.progress, self._evaluated()
-        module.eval()
-        with torch.no_grad(), rng_aside(self.config.seed, self.device):
-            values = self._agreed(self.stage.validate(module))
-            if self.rank == 0:
-                self.log.examples(progress.step, self.stage.examples(module))
-        self.wrapped.train()
+        progress, ema = self.progress, self.learner.ema
+        seed_rng(self.config.seed)  # training draws its numbers from each batch's index, so it is not disturbed
+        judged = ema.applied() if ema is not None and not self.config.loop.shard else nullcontext()
+        with torch.no_grad(), judged:
+            module = self._whole_module()
+            values = None
+            if module is not None:
+                module.eval()
+                values = self.stage.validate(module)
+                if self.rank == 0:
+                    self.log.examples(progress.step, self.stage.examples(module))
+                module.train()
+        values = self._agreed(values)
         progress.validated_step = progress.step
         self.log.metrics("validation", progress.step, values)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -266,20 +248,13 @@ class Trainer:
         progress = self.progress
         if self.saved_step == progress.step:
             return
-        rng = gather_object([capture_rng(self.device)])
+        tensors = self.learner.tensors()
         if self.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            weights = sum(t.numel() * t.element_size() for t in self.module.state_dict().values())
-            require_space(self.folder, 5 * weights)  # weights, average, two moments, and something over
-            save_checkpoint(
-                step_folder(self.folder, progress.step),
-                module=self.module,
-                ema=self.ema,
-                optimizer=self.optimizer,
-                progress=progress,
-                rng=rng,
-                identity=self.identity,
-            )
+            n_bytes = sum(t.numel() * t.element_size() for group in tensors.values() for t in group.values())
+            require_space(self.folder, int(1.2 * n_bytes))
+            folder = step_folder(self.folder, progress.step)
+            save_checkpoint(folder, tensors, progress=progress, identity=self.identity)
             prune(self.folder, KEEP, also=[] if progress.best_step is None else [progress.best_step])
         self.accelerator.wait_for_everyone()
         self.saved_step = progress.step
@@ -292,8 +267,9 @@ class Trainer:
                 "look at metrics.jsonl, and start again with a lower optim.lr"
             )
         if self.rank == 0:
-            best, module = step_folder(self.folder, self.progress.best_step), self._evaluated()
-            load_weights(module, best / ("model.safetensors" if self.ema is None else "ema.safetensors"))
+            best = step_folder(self.folder, self.progress.best_step)
+            module = self.stage.build().to(self.learner.device) if self.config.loop.shard else self.learner.module
+            load_weights(module, best / ("model.safetensors" if self.learner.ema is None else "ema.safetensors"))
             module.eval()
             with torch.no_grad(), atomic_folder(final) as folder:
                 self.stage.export(module, folder)

@@ -44,6 +44,14 @@ class Stage(Protocol):
         """
         ...
 
+    def contents(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """What a batch holds, for the log of the speed: `tokens`, `windows` or `pictures`, and `flops` where known."""
+        ...
+
+    def blocks(self, module: nn.Module) -> list[nn.Module]:
+        """The repeated blocks of the module, to be recomputed, compiled or sharded one by one; none in small ones."""
+        ...
+
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars by name, the same names for every batch: "loss" is minimised, the others are only logged.
 

@@ -1,36 +1,30 @@
 """Everything of a run that must survive a restart, and how it lies in a checkpoint folder.
 
-`model.safetensors`, `ema.safetensors` (where the average is on), `optimizer.pt` (tensors and numbers only, read with
-`weights_only=True`), `rng.safetensors` (the generators of every rank) and `state.json` (`Progress`).
+`model.safetensors`, `ema.safetensors` (where the average is on), `optimizer.safetensors` and `state.json` (`Progress`):
+tensors and JSON, no pickle, whole tensors by name. A checkpoint therefore says nothing of ranks, nor of whether weights
+were split over them: any number of them goes on from it. There is no generator state either: the random numbers of a
+batch are drawn from the batch's index (`loop.py`).
 """
 
-import copy
-import pickle
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuroleon.common.checkpoint import (
-    checkpoints,
-    damage,
-    load_tensors,
-    load_weights,
-    newest_intact,
-    save_tensors,
-    step_folder,
-)
+from neuroleon.common.checkpoint import checkpoints, damage, load_tensors, newest_intact, save_tensors, step_folder
 from neuroleon.common.errors import CheckpointError, ConfigError
 from neuroleon.common.files import atomic_folder, read_json, write_json
+from neuroleon.training.guard import Recent
+from neuroleon.training.parallel import place, whole
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(kw_only=True)
@@ -44,55 +38,46 @@ class Progress:
     best_score: float | None = None
     best_step: int | None = None
     validated_step: int | None = None
+    recent: Recent = field(default_factory=Recent)
 
 
 class Ema:
-    """Moving average of the weights; buffers (codebooks, which average themselves) are copied as they are.
+    """Moving average of the parameters; buffers (codebooks, which average themselves) are the module's own.
 
     The decay starts low and rises to `decay`, so that a short run does not average its random start.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
+        self._module, self.decay = module, decay
+        self.averages = [parameter.detach().clone() for parameter in module.parameters()]
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Take in the weights after step number `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for average, weight in zip(self.module.parameters(), module.parameters(), strict=True):
+        for average, weight in zip(self.averages, self._module.parameters(), strict=True):
             average.lerp_(weight.detach(), 1 - decay)
-        for kept, buffer in zip(self.module.buffers(), module.buffers(), strict=True):
-            kept.copy_(buffer)
 
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The module has the averages for its weights inside the block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
 
-def capture_rng(device: torch.device) -> dict[str, Tensor]:
-    """The states of the global generators: Python's, numpy's, torch's, and the device's."""
-    _, words, gauss = random.getstate()
-    own = np.random.get_state(legacy=False)  # noqa: NPY002
-    assert isinstance(own, dict), f"numpy gave its state as {type(own).__name__}"
-    state = {
-        "python": torch.tensor(words),
-        "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
-        "numpy": torch.tensor([*own["state"]["key"].tolist(), own["state"]["pos"], own["has_gauss"]]),
-        "numpy_gauss": torch.tensor([own["gauss"]], dtype=torch.float64),
-        "torch": torch.get_rng_state(),
-    }
-    if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state()
-    return state
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for average, weight in zip(self.averages, self._module.parameters(), strict=True):
+            kept = weight.detach().clone()
+            weight.copy_(average)
+            average.copy_(kept)
 
-
-def restore_rng(state: dict[str, Tensor], device: torch.device) -> None:
-    """Set the global generators to a captured state. Do it last: making a loader or a module draws numbers."""
-    gauss = state["python_gauss"].tolist()
-    random.setstate((3, tuple(state["python"].tolist()), gauss[0] if gauss else None))
-    *keys, position, has_gauss = state["numpy"].tolist()
-    cached = state["numpy_gauss"].item()
-    np.random.set_state(("MT19937", np.array(keys, np.uint32), position, has_gauss, cached))  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
-    if device.type in state:
-        torch.get_device_module(device).set_rng_state(state[device.type])
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the averages from the tensors of a checkpoint, by the names of the parameters."""
+        for average, (name, weight) in zip(self.averages, self._module.named_parameters(), strict=True):
+            average.copy_(place(tensors[name], weight))
 
 
 def seed_rng(seed: int) -> None:
@@ -102,36 +87,33 @@ def seed_rng(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-@contextmanager
-def rng_aside(seed: int, device: torch.device) -> Iterator[None]:
-    """Run a block under its own seed and leave the generators as they were: looking must not change the training."""
-    state = capture_rng(device)
-    seed_rng(seed)
-    try:
-        yield
-    finally:
-        restore_rng(state, device)
+def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """Copies of whole tensors on the CPU; every rank must call this, and those that do not `keep` them get none."""
+    found = {}
+    for name, tensor in tensors.items():
+        complete = whole(tensor.detach())
+        if keep:
+            found[name] = complete.to("cpu", copy=True)
+    return found
+
+
+def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments of each parameter, as `MOMENT.PARAMETER`; settings are not among them, they come with the run."""
+    return {
+        f"{moment}.{name}": torch.as_tensor(value)
+        for name, parameter in module.named_parameters()
+        for moment, value in optimizer.state.get(parameter, {}).items()
+    }
 
 
 def save_checkpoint(
-    folder: Path,
-    *,
-    module: nn.Module,
-    ema: Ema | None,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    rng: list[dict[str, Tensor]],
-    identity: str,
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], *, progress: Progress, identity: str
 ) -> None:
-    """Write a checkpoint that appears whole or not at all; `rng` has one entry per rank."""
+    """Write a checkpoint, a file for each group of whole tensors; it appears complete or not at all."""
     with atomic_folder(folder) as temporary:
-        save_tensors(temporary / "model.safetensors", module.state_dict())
-        if ema is not None:
-            save_tensors(temporary / "ema.safetensors", ema.module.state_dict())
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        states = {f"{rank}.{name}": value for rank, state in enumerate(rng) for name, value in state.items()}
-        save_tensors(temporary / "rng.safetensors", states)
-        state = {"format": FORMAT, "identity": identity, "ranks": len(rng), "progress": asdict(progress)}
+        for name, group in tensors.items():
+            save_tensors(temporary / f"{name}.safetensors", group)
+        state = {"format": FORMAT, "identity": identity, "progress": asdict(progress)}
         write_json(temporary / "state.json", state)
 
 
@@ -149,7 +131,8 @@ def _read_progress(folder: Path, identity: str) -> Progress:
             f"{folder}: belongs to settings {state['identity'][:12]}, this run has {identity[:12]}; "
             "use the settings of the run's config.json, or another --out"
         )
-    return Progress(**state["progress"])
+    counters = state["progress"]
+    return Progress(**{**counters, "recent": Recent(**counters["recent"])})
 
 
 def choose_checkpoint(out: Path, resume: str, identity: str) -> tuple[Path | None, Progress]:
@@ -186,24 +169,16 @@ def choose_checkpoint(out: Path, resume: str, identity: str) -> tuple[Path | Non
     return chosen, progress
 
 
-def load_checkpoint(folder: Path, *, module: nn.Module, ema: Ema | None, optimizer: torch.optim.Optimizer) -> None:
-    """Fill weights, average and optimizer from a verified checkpoint.
+def load_optimizer(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Fill an optimizer's moments from a checkpoint.
 
     Raises:
-        CheckpointError: a file is missing or does not fit.
+        CheckpointError: a moment belongs to no parameter, or has another shape.
     """
-    load_weights(module, folder / "model.safetensors")
-    if ema is not None:
-        load_weights(ema.module, folder / "ema.safetensors")
-    path = folder / "optimizer.pt"
-    try:
-        optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: does not fit this run ({error}); start a new run") from None
-
-
-def load_rng(folder: Path, rank: int) -> dict[str, Tensor] | None:
-    """The generators of one rank, or None where the run had fewer ranks."""
-    prefix = f"{rank}."
-    states = load_tensors(folder / "rng.safetensors").items()
-    return {name.removeprefix(prefix): value for name, value in states if name.startswith(prefix)} or None
+    parameters = dict(module.named_parameters())
+    for key, value in load_tensors(path).items():
+        moment, _, name = key.partition(".")
+        if name not in parameters or value.shape not in (parameters[name].shape, torch.Size([])):
+            raise CheckpointError(f"{path}: {key} {tuple(value.shape)} fits no parameter of this run; start a new run")
+        parameter = parameters[name]
+        optimizer.state[parameter][moment] = value if moment == "step" else place(value, parameter)

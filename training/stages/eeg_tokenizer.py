@@ -170,8 +170,14 @@ class EEGTokenizerStage:
         return drawn | {
             "keep": torch.from_numpy(keep),
             "spoil_seed": torch.tensor(int(rng.integers(2**31))),
-            "progress": torch.tensor(min(1.0, index / (self.config.loop.steps * self.config.loop.accumulate))),
+            "progress": torch.tensor(min(1.0, index / (self.config.loop.steps * self.config.loop.batches_per_step))),
         }
+
+    def contents(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        return {"windows": len(batch["set"])}
+
+    def blocks(self, module: nn.Module) -> list[nn.Module]:
+        return []
 
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         network = self.config.network

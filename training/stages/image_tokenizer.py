@@ -190,6 +190,12 @@ class ImageTokenizerStage:
         source = sources[int(rng.integers(len(sources)))]
         return source.view(int(rng.integers(len(source))), rng)
 
+    def contents(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        return {"pictures": len(batch["pictures"])}
+
+    def blocks(self, module: nn.Module) -> list[nn.Module]:
+        return []
+
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The names of `VQGANTraining.forward`."""
         losses: dict[str, Tensor] = module(to_floats(batch["pictures"]), int(batch["index"]))

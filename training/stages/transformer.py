@@ -19,9 +19,10 @@ from neuroleon.data_pipeline.packing import LossWeights, Packed, pack
 from neuroleon.data_pipeline.pretokenize import Tokenizers
 from neuroleon.decoding.labels import save_labels
 from neuroleon.model.config import ModelConfig, preset
+from neuroleon.model.flops import train_flops
 from neuroleon.model.loss import KINDS, token_loss
 from neuroleon.model.transformer import Neuroleon
-from neuroleon.model.weights import load_model, save_model
+from neuroleon.model.weights import load_model, model_sizes, save_model
 from neuroleon.retrieval.encoder import Encoder
 from neuroleon.retrieval.memory import Retrieval
 from neuroleon.tokenizers.document import Document, Rendered, parse, prompt, render
@@ -122,6 +123,8 @@ class FinetuneConfig:
 class _TransformerStage:
     """What both stages share; see `training/stage.py` for the methods of a stage."""
 
+    _sizes: ModelConfig
+
     def __init__(self, data: DocumentsConfig, seed: int, *, only_outputs: bool, export_float16: bool) -> None:
         self._data = replace(data, loss=replace(data.loss, only_outputs=only_outputs or data.loss.only_outputs))
         self._float16 = export_float16
@@ -143,6 +146,16 @@ class _TransformerStage:
 
     def batch(self, index: int) -> dict[str, Tensor]:
         return self._source.batch(index)
+
+    def contents(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """`tokens` without padding, and the `flops` that they need, attention inside of documents only."""
+        lengths = torch.bincount(batch["documents"].flatten())[1:].tolist()
+        heads = int((batch["weights"] > 0).sum())
+        flops = train_flops(self._sizes, self.vocabulary.size, lengths, heads)
+        return {"tokens": float(sum(lengths)), "flops": flops}
+
+    def blocks(self, module: nn.Module) -> list[nn.Module]:
+        return _transformer(module).sublayers
 
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`loss`, `z`, and the nats of each modality (NaN where the batch has none)."""
@@ -208,7 +221,7 @@ class _TransformerStage:
         from neuroleon.decoding.engine import Engine, Prompt
         from neuroleon.decoding.sampling import Sampling
 
-        assert isinstance(module, Neuroleon), f"expected the module of build(), found {type(module).__name__}"
+        transformer = _transformer(module)
         asked: list[tuple[Task, Document]] = []
         prompts: list[Prompt] = []
         for task in (TASKS[name] for name in SHOWN if TASKS[name] in self._tasks):
@@ -220,7 +233,7 @@ class _TransformerStage:
                 asked.append((task, document))
                 prompts.append(Prompt(ids=ids))
         keys = [("examples", i) for i in range(len(prompts))]
-        answers = Engine(module, self.vocabulary).generate(prompts, Sampling(top_p=0.95), keys)
+        answers = Engine(transformer, self.vocabulary).generate(prompts, Sampling(top_p=0.95), keys)
         pictures, sentences = {}, {}
         for i, ((task, document), ids) in enumerate(zip(asked, answers, strict=True)):
             name, truth, answer = f"{task.name}/{i}", document.spans[-1], parse(ids, self.vocabulary).spans[-1]
@@ -234,8 +247,8 @@ class _TransformerStage:
 
     def export(self, module: nn.Module, folder: Path) -> None:
         """Write the whole model folder: nothing else is needed to use the model."""
-        assert isinstance(module, Neuroleon), f"expected the module of build(), found {type(module).__name__}"
-        save_model(copy.deepcopy(module).half() if self._float16 else module, folder)
+        transformer = _transformer(module)
+        save_model(copy.deepcopy(transformer).half() if self._float16 else transformer, folder)
         self.vocabulary.save(folder / "vocabulary.json")
         for name in ("text", "image", "eeg"):
             shutil.copytree(self._data.tokenizers / name, folder / "tokenizers" / name)
@@ -273,6 +286,7 @@ class FinetuneStage(_TransformerStage):
         final = config.init / "final"
         self._init = final if final.is_dir() else config.init
         verify_folder(self._init)
+        self._sizes = model_sizes(self._init)
         Vocabulary.load(self._init / "vocabulary.json").require(
             self.vocabulary.fingerprint, str(config.data.tokenizers)
         )
@@ -289,6 +303,11 @@ class FinetuneStage(_TransformerStage):
                 f"data.length is {self._data.length}, {self._init} holds {module.config.max_length} tokens"
             )
         return module.train()
+
+
+def _transformer(module: nn.Module) -> Neuroleon:
+    assert isinstance(module, Neuroleon), f"expected the module of build(), found {type(module).__name__}"
+    return module
 
 
 def _wording(folder: TokenFolder, record: TokenRecord, task: Task) -> np.ndarray:

@@ -37,16 +37,30 @@ class Net(nn.Module):
         return self.head(quantized), commitment.sum()
 
 
-def without_chance(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A forward pass without dropout and codebook, whose random numbers differ from rank to rank."""
-    return net.head(net.encode[:2](x)), x.sum() * 0
+class Deep(nn.Module):
+    """Blocks and dropout, and no codebook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(SIDE * SIDE, 32)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(32, 32), nn.GELU(), nn.Dropout(0.2)) for _ in range(3))
+        self.head = nn.Linear(32, len(LETTERS))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.first(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.head(x), x.new_zeros(())
 
 
 @dataclass(frozen=True, kw_only=True)
 class LettersConfig:
-    """`nan_batches` hold a NaN; SIGTERM is sent to this process when a batch of `sigterm_batches` is asked for."""
+    """`nan_batches` hold a NaN, `loud_batches` numbers three times as large; SIGTERM is sent to this process when a batch of
+    `sigterm_batches` is asked for. The network has a codebook (`flat`) or blocks (`deep`)."""
 
     batch_size: int = 32
+    network: str = "flat"
+    loud_batches: tuple[int, ...] = ()
     nan_batches: tuple[int, ...] = ()
     sigterm_batches: tuple[int, ...] = ()
 
@@ -73,15 +87,23 @@ class LettersStage:
         return sha256_json(LETTERS)
 
     def build(self) -> nn.Module:
-        return Net()
+        return Net() if self.config.network == "flat" else Deep()
 
     def batch(self, index: int) -> dict[str, Tensor]:
         if index in self.config.sigterm_batches:
             os.kill(os.getpid(), signal.SIGTERM)
         x, y = self.noisy(generator("letters", self.seed, index), self.config.batch_size)
+        if index in self.config.loud_batches:
+            x *= 3
         if index in self.config.nan_batches:
             x[0, 0] = float("nan")
         return {"x": x, "y": y}
+
+    def contents(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        return {"letters": len(batch["y"])}
+
+    def blocks(self, module: nn.Module) -> list[nn.Module]:
+        return list(module.blocks) if isinstance(module, Deep) else []
 
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits, commitment = module(batch["x"])
@@ -103,17 +125,25 @@ class LettersStage:
 
 
 def train(
-    out: Path, *, resume: str = "none", steps: int = 8, stage: LettersConfig | None = None, **loop
+    out: Path,
+    *,
+    resume: str = "none",
+    steps: int = 8,
+    stage: LettersConfig | None = None,
+    network: str = "flat",
+    sigterm_batches: tuple[int, ...] = (),
+    **loop,
 ) -> Path | None:
     """Train the tiny stage in `out`; the result is in out/final."""
-    options = {"accumulate": 2, "validate_every": 2, "save_every": 1, "log_every": 1, "ema_decay": 0.9, **loop}
+    options = {"batches_per_step": 2, "validate_every": 2, "save_every": 1, "log_every": 1, "ema_decay": 0.9, **loop}
     run = RunConfig(
         seed=3,
         loop=LoopConfig(steps=steps, **options),
         optim=OptimConfig(lr=1e-2),
         schedule=ScheduleConfig(warmup=2),
     )
-    return make_trainer(out, run, stage or LettersConfig(), resume).run(out / "final")
+    stage = stage or LettersConfig(network=network, sigterm_batches=sigterm_batches)
+    return make_trainer(out, run, stage, resume).run(out / "final")
 
 
 def make_trainer(out: Path, run: RunConfig, stage: LettersConfig, resume: str) -> Trainer:
