@@ -84,7 +84,7 @@ def _read_split(path: Path, number: int, n_trials: int) -> dict[str, list[int]]:
     if len(set(everywhere)) < len(everywhere) or not set(everywhere) <= set(range(n_trials)):
         raise DataError(
             f"{path}: {len(everywhere)} indices up to {max(everywhere)}, expected each in one part and below "
-            f"{n_trials}, the number of trials; block_splits_by_image_single goes with subjects: [4], ..._all with all six"
+            f"{n_trials}, the number of trials; the split ..._single goes with subjects: [4], ..._all with all six"
         )
     return split
 

@@ -1,4 +1,4 @@
-"""NOD-EEG: 56,000 pictures of ImageNet, 19 people, 62 channels at 500 Hz (Zhang et al. 2025; OpenNeuro ds005811).
+"""NOD-EEG: 56,000 pictures of ImageNet, 19 people, 62 channels at 500 Hz (Zhang et al.; OpenNeuro ds005811).
 
 EEGLAB files `sub-XX/ses-ImageNetYY/eeg/..._run-ZZ_eeg.set`, beside each a table of events without the pictures, and in
 `derivatives/detailed_events/sub-XX_events.csv` a row for every trial of the person, in order, with the picture.

@@ -32,7 +32,7 @@ _CUT_OFF = 50  # samples before the event that NICE and ATM left in `times`
 
 _DEFAULTS: Options = {
     "files": "**/preprocessed_eeg_*.npy",
-    "metadata": "image_metadata.npy",
+    "metadata": "image_set/image_metadata.npy",
     "images": "image_set",
     "validation_every": 22,
     "trials_per_recording": 2000,
@@ -143,7 +143,7 @@ def read_array(path: Path, leading: tuple[int, ...]) -> tuple[np.ndarray, list[s
         )
     data, times = np.asarray(content["preprocessed_eeg_data"]), np.asarray(content["times"], float)
     names = [str(name) for name in content["ch_names"]]
-    if len(times) == data.shape[-1] + _CUT_OFF:
+    if data.shape[-1:] == (len(times) - _CUT_OFF,):
         times = times[_CUT_OFF:]
     expected = (*leading, len(names), len(times))
     if data.shape != expected or len(times) < 2:

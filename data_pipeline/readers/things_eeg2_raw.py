@@ -22,7 +22,11 @@ from neuroleon.signals.recording import Event, Recording
 STIM = "stim"
 TARGET = 99999  # the picture of the counting task, which is none of the set
 PATTERN = r"(?P<subject>sub-\d+)/(?P<session>ses-\d+)/raw_eeg_(?P<kind>training|test)\.npy$"
-_DEFAULTS: Options = {"files": "**/raw_eeg_*.npy", "metadata": "image_metadata.npy", "images": "image_set"}
+_DEFAULTS: Options = {
+    "files": "**/raw_eeg_*.npy",
+    "metadata": "image_set/image_metadata.npy",
+    "images": "image_set",
+}
 
 
 def _options(options: Options) -> Options:
