@@ -1,4 +1,4 @@
-"""NOD-EEG: 56,000 pictures of ImageNet, 19 people, 62 channels at 500 Hz (Zhang et al.; OpenNeuro ds005811).
+"""NOD-EEG: 56,000 pictures of ImageNet, 19 people, 62 channels at 500 Hz or 1 kHz (Zhang et al.; OpenNeuro ds005811).
 
 EEGLAB files `sub-XX/ses-ImageNetYY/eeg/..._run-ZZ_eeg.set`, beside each a table of events without the pictures, and in
 `derivatives/detailed_events/sub-XX_events.csv` a row for every trial of the person, in order, with the picture.
@@ -19,6 +19,7 @@ from neuroleon.signals.recording import Event, Recording
 PATTERN = r"(?P<subject>sub-\d+)_ses-(?P<session>ImageNet\d+)_task-ImageNet_run-(?P<run>\d+)_eeg\.set$"
 DETAILS = "derivatives/detailed_events"
 IMAGES = "stimuli/ImageNet"
+_SAME_S = 0.002  # `onset` is rounded to a millisecond
 _ANIMACY = {"true": "animate", "1": "animate", "false": "inanimate", "0": "inanimate"}
 _DEFAULTS: Options = {"files": "sub-*/ses-*/eeg/*_eeg.set", "code": "class"}
 
@@ -52,14 +53,24 @@ def locate_nod_eeg(root: Path, options: Options) -> Iterator[Located | Failure]:
         yield located(_source(match), one_file(root, path, options), path, *beside)
 
 
-def _onsets(path: Path) -> list[int]:
-    """Samples at which pictures came on. `sample` counts: `onset` is the same, rounded to a millisecond."""
+def _onsets(path: Path, sfreq: float) -> list[float]:
+    """Seconds at which pictures came on.
+
+    Sessions differ in their rate: `onset`, in seconds, and `sample` must say the same of the rate of the recording.
+    """
     rows = read_table(path)
-    require_columns(path, rows, {"trial_type", "sample"})
+    require_columns(path, rows, {"trial_type", "onset", "sample"})
+    shown = [row for row in rows if row["trial_type"] == "stim_on"]
     try:
-        return [int(row["sample"]) for row in rows if row["trial_type"] == "stim_on"]
+        pairs = [(int(row["sample"]) / sfreq, float(row["onset"])) for row in shown]
     except ValueError as error:
-        raise DataError(f"{path}: a sample is no whole number ({error}); fetch it again") from None
+        raise DataError(f"{path}: a sample or an onset is no number ({error}); fetch it again") from None
+    if apart := next((pair for pair in pairs if abs(pair[0] - pair[1]) > _SAME_S), None):
+        raise DataError(
+            f"{path}: an event at {apart[1]:g} s lies at {apart[0]:g} s by its sample and the {sfreq:g} Hz of the "
+            "recording; do table and recording belong together?"
+        )
+    return [by_sample for by_sample, _ in pairs]
 
 
 def _trials(path: Path, session: str, run: int) -> list[dict[str, str]]:
@@ -68,13 +79,13 @@ def _trials(path: Path, session: str, run: int) -> list[dict[str, str]]:
     return [row for row in rows if row["session"] == session and row["run"].isdigit() and int(row["run"]) == run]
 
 
-def _event(row: dict[str, str], number: int, onset: int, sfreq: float, code: str, path: Path) -> Event:
+def _event(row: dict[str, str], number: int, onset_s: float, code: str, path: Path) -> Event:
     name = row["image_id"].removesuffix(".JPEG")
     wnid, animacy = name.split("_")[0], _ANIMACY.get(row["stim_is_animate"].lower())
     if animacy is None:
         raise DataError(f"{path}: stim_is_animate is {row['stim_is_animate']!r}; expected True or False")
     info = {"image": f"{IMAGES}/{name}.JPEG", "trial": number, "class": wnid, "animacy": animacy}
-    return Event(onset / sfreq, wnid if code == "class" else animacy, 0.0, info)
+    return Event(onset_s, wnid if code == "class" else animacy, 0.0, info)
 
 
 def read_nod_eeg(root: Path, options: Options) -> Iterator[Recording]:
@@ -92,17 +103,17 @@ def read_nod_eeg(root: Path, options: Options) -> Iterator[Recording]:
             continue  # listed by locate
         path, match = one
         events_path, details_path = _tables(root, path, match)
-        onsets = _onsets(events_path)
+        recording = read_recording(path)
+        onsets = _onsets(events_path, recording.sfreq)
         trials = _trials(details_path, match["session"], int(match["run"]))
         if len(onsets) != len(trials):
             raise DataError(
                 f"{events_path}: {len(onsets)} pictures, but {details_path.name} has {len(trials)} trials of this run; "
                 "expected as many; fetch both again"
             )
-        recording = read_recording(path)
         events = tuple(
-            _event(row, number, onset, recording.sfreq, chosen["code"], details_path)
-            for number, (row, onset) in enumerate(zip(trials, onsets, strict=True))
+            _event(row, number, onset_s, chosen["code"], details_path)
+            for number, (row, onset_s) in enumerate(zip(trials, onsets, strict=True))
         )
         source = _source(match)
         yield replace(recording, events=events, name=source.recording, subject=source.subject, group=source.group)

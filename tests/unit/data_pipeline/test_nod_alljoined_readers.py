@@ -174,6 +174,11 @@ def test_tables_of_nod_that_disagree_are_refused(tmp_path: Path) -> None:
     details.write_text(whole.replace("False", "maybe"))
     with pytest.raises(DataError, match="stim_is_animate is 'maybe'"):
         list(READERS["nod_eeg"].read(tmp_path, {}))
+    events = tmp_path / "sub-01/ses-ImageNet02/eeg/sub-01_ses-ImageNet02_task-ImageNet_run-07_events.tsv"
+    events.write_text(events.read_text().replace("\t1249\t", "\t2498\t"))  # as at 1 kHz
+    details.write_text(whole)
+    with pytest.raises(DataError, match=r"2\.498 s lies at 4\.996 s by its sample and the 500 Hz"):
+        list(READERS["nod_eeg"].read(tmp_path, {}))
     details.write_text(whole.replace("image_id", "image"))
     with pytest.raises(DataError, match="no column image_id"):
         list(READERS["nod_eeg"].read(tmp_path, {}))

@@ -40,8 +40,8 @@ def write_metadata(folder: Path) -> None:
     concepts = [f"{i:05d}_concept_{i}" for i in range(1, N_CONCEPTS + 1) for _ in range(2)]
     files = [f"concept_{i}_0{k}s.jpg" for i in range(1, N_CONCEPTS + 1) for k in (1, 2)]
     content = {
-        "train_img_concepts": concepts,
-        "train_img_files": files,
+        "train_img_concepts": concepts[::-1],  # condition i is the i-th in sorted order, whatever that of the list
+        "train_img_files": files[::-1],
         "test_img_concepts": ["00001_aircraft_carrier", "00002_antelope"],
         "test_img_files": ["aircraft_carrier_06s.jpg", "antelope_01b.jpg"],
     }
