@@ -5,7 +5,7 @@ files of eight people each:
                   "image": "wnid_number.JPEG"}, ...], "labels": [wnid, ...], "images": [...]}
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from neuroleon.signals.columns import eeg_columns
 from neuroleon.signals.recording import Recording
 
 SFREQ = 1000.0
-TRAIN = 30  # of the 50 pictures of a class; the authors' benchmark trains on the first 30 and tests on the last 20
+PICTURES, TRAIN = 50, 30  # of a class; the authors' benchmark trains on the first 30 and tests on the other 20
 FIELDS = {"eeg_data", "granularity", "subject", "label", "image"}
 # the order of the authors' code (src/model/rgnn.py); their list of 69 names has the ears, eyes and trigger as well
 CHANNELS = (  # noqa: SIM905 (read as one text, as the authors give it)
@@ -56,14 +56,18 @@ def _read_trials(path: Path) -> list[dict[str, Any]]:
 
 
 def _parts(trials: list[dict[str, Any]], validation: int) -> dict[tuple[int, str], list[int]]:
-    """(subject, part) -> indices of its trials, by a trial's place among those of its class, as in the benchmark."""
-    seen: Counter[tuple[Any, ...]] = Counter()
+    """(subject, part) -> indices of its trials, by the place of a picture among those of its class.
+
+    As in the benchmark, where each class is shown once; here a picture that comes again stays in its part.
+    """
+    seen: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
     parts: dict[tuple[int, str], list[int]] = defaultdict(list)
     for index, item in enumerate(trials):
-        shown = (int(item["subject"]), item["granularity"], item["label"])
-        place, seen[shown] = seen[shown], seen[shown] + 1
+        subject = int(item["subject"])
+        pictures = seen[subject, item["label"]]
+        place = pictures.setdefault(item["image"], len(pictures)) % PICTURES
         part = "test" if place >= TRAIN else "validation" if place >= TRAIN - validation else "train"
-        parts[shown[0], part].append(index)
+        parts[subject, part].append(index)
     return dict(sorted(parts.items()))
 
 

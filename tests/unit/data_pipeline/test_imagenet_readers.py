@@ -210,6 +210,27 @@ def test_eeg_imagenet_splits_each_class_at_30(tmp_path: Path) -> None:
     assert without == {"sub-00-train", "sub-00-test", "sub-08-train", "sub-08-test"}
 
 
+def test_a_picture_that_comes_again_stays_in_its_part(tmp_path: Path) -> None:
+    """The authors count 87,850 pairs, more than 16 people with 80 classes of 50 pictures give."""
+    eeg = torch.zeros((62, 501))
+    order = [*range(50), *reversed(range(50)), *range(50, 100)]  # shown twice, then 50 others
+    trials = [
+        {"eeg_data": eeg, "granularity": "fine", "subject": 3, "label": "n1", "image": f"n1_{i}.JPEG"} for i in order
+    ]
+    torch.save({"dataset": trials, "labels": ["n1"], "images": []}, tmp_path / "EEG-ImageNet_1.pth")
+    shown = {
+        recording.group: sorted(
+            {int(event.info["image"].removesuffix(".JPEG").split("_")[-1]) for event in recording.events}
+        )
+        for recording in READERS["eeg_imagenet"].read(tmp_path, {})
+    }
+    assert shown == {
+        "train": [*range(25), *range(50, 75)],
+        "validation": [*range(25, 30), *range(75, 80)],
+        "test": [*range(30, 50), *range(80, 100)],
+    }
+
+
 def test_eeg_imagenet_becomes_shards(tmp_path: Path) -> None:
     folder = tmp_path / "eeg_imagenet"
     write_eeg_imagenet(folder)

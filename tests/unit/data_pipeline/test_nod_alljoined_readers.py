@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +375,13 @@ def test_flat_alljoined_becomes_shards(tmp_path: Path) -> None:
     assert report.samples == {"train": 18, "validation": 2, "test": 2}
     assert not report.failures
     assert [("png" in r, r["json"]["label"]) for r in shards["test"]] == [(False, "animal"), (True, "tool")]
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_flat(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r'pip install "neuroleon\[data\]"'):
+        list(READERS["alljoined_flat"].locate(tmp_path, {}))
 
 
 class _Evil:
