@@ -1,14 +1,32 @@
 """The named readers of recipes."""
 
+from neuroleon.data_pipeline.readers.alljoined1 import locate_alljoined1, read_alljoined1
+from neuroleon.data_pipeline.readers.alljoined_16m import locate_alljoined_16m, read_alljoined_16m
+from neuroleon.data_pipeline.readers.alljoined_flat import locate_alljoined_flat, read_alljoined_flat
 from neuroleon.data_pipeline.readers.base import Reader
 from neuroleon.data_pipeline.readers.bci2_p300 import locate_bci2_p300, read_bci2_p300
+from neuroleon.data_pipeline.readers.eeg_imagenet import locate_eeg_imagenet, read_eeg_imagenet
+from neuroleon.data_pipeline.readers.imagenet_eeg import locate_imagenet_eeg, read_imagenet_eeg
 from neuroleon.data_pipeline.readers.mne_raw import locate_mne, read_mne
 from neuroleon.data_pipeline.readers.muse import read_muse
+from neuroleon.data_pipeline.readers.nod_eeg import locate_nod_eeg, read_nod_eeg
 from neuroleon.data_pipeline.readers.npz_trials import read_npz_trials
+from neuroleon.data_pipeline.readers.things_eeg1 import locate_things_eeg1, read_things_eeg1
+from neuroleon.data_pipeline.readers.things_eeg2 import locate_things_eeg2, read_things_eeg2
+from neuroleon.data_pipeline.readers.things_eeg2_raw import locate_things_eeg2_raw, read_things_eeg2_raw
 
 READERS: dict[str, Reader] = {
     "mne": Reader(read_mne, locate_mne),
     "npz_trials": Reader(read_npz_trials),
     "muse": Reader(read_muse),
     "bci2_p300": Reader(read_bci2_p300, locate_bci2_p300),
+    "imagenet_eeg": Reader(read_imagenet_eeg, locate_imagenet_eeg),
+    "eeg_imagenet": Reader(read_eeg_imagenet, locate_eeg_imagenet),
+    "things_eeg1": Reader(read_things_eeg1, locate_things_eeg1),
+    "things_eeg2": Reader(read_things_eeg2, locate_things_eeg2),
+    "things_eeg2_raw": Reader(read_things_eeg2_raw, locate_things_eeg2_raw),
+    "nod_eeg": Reader(read_nod_eeg, locate_nod_eeg),
+    "alljoined1": Reader(read_alljoined1, locate_alljoined1),
+    "alljoined_16m": Reader(read_alljoined_16m, locate_alljoined_16m),
+    "alljoined_flat": Reader(read_alljoined_flat, locate_alljoined_flat),
 }

@@ -1,0 +1,132 @@
+"""Alljoined-1.6M as recorded: pictures of THINGS in rapid sequence, 20 people, 32 channels of a consumer headset at
+256 Hz (Xu et al. 2025). `raw_eeg/sub-XX/session_YY/block_ZZ/*.edf`; an annotation is `label,picture,-1,index`.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.splits import Source
+from neuroleon.signals.recording import Event, Recording
+
+# the folders say who and when: the files of sub-08 have the number 19 in their names
+PATTERN = r"(?P<subject>sub-\d+)/session_(?P<session>\d+)/block_(?P<block>\d+)/[^/]+\.edf$"
+TEST_BLOCKS, BLOCKS = range(1, 5), range(1, 20)
+LABELS = {"stim_train": "train", "stim_test": "test"}  # others are targets of the task, answers, marks of the software
+_DEFAULTS: Options = {
+    "files": "raw_eeg/sub-??/session_??/block_??/*.edf",
+    "images": "stimuli/images",
+    "categories": None,
+    "validation_block": 19,
+}
+
+
+def read_rows(path: Path, needed: set[str]) -> list[dict[str, object]]:
+    """The rows of a parquet file.
+
+    Raises:
+        DataError: absent, damaged, or without a column that is needed.
+        ConfigError: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_table
+    except ImportError:
+        raise ConfigError(f'{path}: reading parquet needs pyarrow; pip install "neuroleon[data]"') from None
+    try:
+        table = read_table(path)
+    except (OSError, ArrowException) as error:
+        raise DataError(f"{path}: not a readable parquet file ({type(error).__name__}); fetch it again") from None
+    if missing := sorted(needed - set(table.column_names)):
+        raise DataError(f"{path}: no column {', '.join(missing)}; found {', '.join(table.column_names)}")
+    rows: list[dict[str, object]] = table.to_pylist()
+    return rows
+
+
+def picture_number(image_path: object, path: Path) -> int:
+    """The number of a picture: the five digits at the end of its path.
+
+    Raises:
+        DataError: it has none.
+    """
+    match = re.search(r"(\d{5})\.\w+$", str(image_path))
+    if match is None:
+        raise DataError(f"{path}: an image_path does not end in five digits and an extension; is this the set's table?")
+    return int(match[1])
+
+
+def _options(options: Options) -> Options:
+    require_options("alljoined_16m", options, allowed=set(_DEFAULTS))
+    return _DEFAULTS | options | {"pattern": PATTERN}
+
+
+def _source(match: re.Match[str], validation_block: int) -> Source:
+    block = int(match["block"])
+    part = "test" if block in TEST_BLOCKS else "validation" if block == validation_block else "train"
+    name = f"{match['subject']}-session_{match['session']}-block_{match['block']}"
+    return Source(recording=name, subject=match["subject"], group=part)
+
+
+def locate_alljoined_16m(root: Path, options: Options) -> Iterator[Located | Failure]:
+    """Every block, by its path."""
+    chosen = _options(options)
+    tables = [root / chosen["categories"]] if chosen["categories"] else []
+    for one in existing_files(root, chosen):
+        if isinstance(one, Failure):
+            yield one
+        elif int(one[1]["block"]) not in BLOCKS:
+            name = one[0].relative_to(root).as_posix()
+            yield Failure(name=name, message=f"{one[0]}: a block beyond 1 to 19, which the design does not have")
+        else:
+            source = _source(one[1], chosen["validation_block"])
+            yield located(source, one_file(root, one[0], options), one[0], *tables)
+
+
+def _categories(path: Path) -> dict[int, str]:
+    rows = read_rows(path, {"image_path", "category_name"})
+    return {picture_number(row["image_path"], path): str(row["category_name"]) for row in rows}
+
+
+def _event(event: Event, part: str, images: str, categories: dict[int, str] | None, path: Path) -> Event | None:
+    """The picture of an annotation, or None; text of other annotations is never shown."""
+    label, *fields = event.code.split(",")
+    if label not in LABELS:
+        return None
+    if len(fields) != 3 or not fields[0].isdigit() or LABELS[label] != part:
+        raise DataError(
+            f"{path}: an annotation {label!r} with {len(fields)} more fields in a block for {part}; expected "
+            "label,picture,-1,index, with stim_test in blocks 1 to 4 and stim_train in 5 to 19; is it the right folder?"
+        )
+    number = int(fields[0])
+    if categories is not None and number not in categories:
+        raise DataError(f"{path}: picture {number} is not in the table of categories; is it the set's own?")
+    code = f"{number:05d}" if categories is None else categories[number]
+    return Event(event.onset_s, code, 0.0, {"image": f"{images}/{number:05d}.jpg", "picture": number})
+
+
+def read_alljoined_16m(root: Path, options: Options) -> Iterator[Recording]:
+    """Every block that fits the glob `files`: blocks 1 to 4 of a session are for test, 5 to 19 for training.
+
+    Options: `files`; `images`, the folder of NNNNN.jpg below `root`; `categories`, a parquet file with `image_path` and
+    `category_name`: the word of an event is then that name, else the five digits of its picture; `validation_block`
+    (default 19), taken from training, for the set has none.
+
+    Raises:
+        DataError: a file is damaged, or its annotations are not those of its block.
+    """
+    chosen = _options(options)
+    categories = _categories(root / chosen["categories"]) if chosen["categories"] else None
+    for one in existing_files(root, chosen):
+        if isinstance(one, Failure) or int(one[1]["block"]) not in BLOCKS:
+            continue  # listed by locate
+        path, match = one
+        source = _source(match, chosen["validation_block"])
+        recording = read_recording(path)
+        part = "test" if source.group == "test" else "train"
+        found = (_event(event, part, chosen["images"], categories, path) for event in recording.events)
+        events = tuple(event for event in found if event is not None)
+        yield replace(recording, events=events, name=source.recording, subject=source.subject, group=source.group)
