@@ -22,7 +22,7 @@ def report_sections(report: str) -> dict[str, str]:
     {'MEDICATIONS': 'None.', 'IMPRESSION': 'Normal EEG.'}
     """
     found = list(_HEADING.finditer(report))
-    ends = [match.start() for match in found[1:]] + [len(report)]
+    ends = [*(match.start() for match in found), len(report)][1:]
     sections: dict[str, str] = {}
     for match, end in zip(found, ends, strict=True):
         heading, text = " ".join(match[1].split()), " ".join(report[match.end() : end].split())
