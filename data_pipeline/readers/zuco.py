@@ -56,7 +56,8 @@ def _sentences(path: Path) -> _Sentences:
 def _from_version_5(path: Path) -> _Sentences:
     fields = load_mat(path, ["sentenceData"], struct_as_record=False, squeeze_me=True)
     for sentence in np.atleast_1d(fields["sentenceData"]):
-        yield str(sentence.content), partial(getattr, sentence, "rawData")
+        text = sentence.content if isinstance(sentence.content, str) else ""  # an empty text is an array
+        yield text, partial(getattr, sentence, "rawData")
 
 
 def _from_hdf5(path: Path) -> _Sentences:

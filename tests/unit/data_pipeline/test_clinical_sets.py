@@ -144,7 +144,9 @@ def test_reports_without_the_section_are_refused_without_their_text(tmp_path: Pa
     assert not [word for word in ("Example", "wakefulness", "HISTORY") if word in str(error.value)]
     (session / "00007671_s001.txt").write_bytes(REPORT.replace("HR:", "FINDINGS:").encode("utf-8"))
     assert read_section(session / "00007671_s001.txt", "FINDINGS") == "72 bpm."
-    assert "récurrent" in read_section(session / "00007671_s001.txt", "CLINICAL HISTORY")
+    for encoding in ("utf-8", "latin-1"):
+        (session / "00007671_s001.txt").write_bytes(REPORT.encode(encoding))
+        assert "with récurrent spells." in read_section(session / "00007671_s001.txt", "CLINICAL HISTORY")
 
 
 def test_a_report_is_cut_at_its_headings() -> None:

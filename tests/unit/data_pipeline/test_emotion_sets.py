@@ -15,6 +15,8 @@ from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.data_pipeline.recipe import load_recipe
 from neuroleon.data_pipeline.samples import Report, prepare_samples
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.sources import survey
+from neuroleon.data_pipeline.splits import assign
 from neuroleon.signals.montage import electrode_positions
 
 
@@ -22,11 +24,8 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 20, shape)
 
 
-def labels_by_split(out: Path, name: str) -> dict[str, Counter[str]]:
-    return {
-        split: Counter(record["json"]["label"] for record in ShardReader(out / name, split))
-        for split in ("train", "validation", "test")
-    }
+def labels(out: Path, name: str, split: str) -> Counter[str]:
+    return Counter(record["json"]["label"] for record in ShardReader(out / name, split))
 
 
 def prepare(tmp_path: Path, name: str) -> Report:
@@ -76,19 +75,22 @@ def test_seed_sessions_are_numbered_and_their_days_and_initials_forgotten(tmp_pa
         *("Fp1", "Fpz", "Fp2", "AF3", "AF4"),
         *("CB1", "O1", "Oz", "O2", "CB2"),
     )
+    for row in ("F7 F8", "FT7 FT8", "T7 T8", "TP7 TP8", "P7 P8", "PO7 PO8"):  # each from left to right
+        left, right = map(second.ch_names.index, row.split())
+        assert (np.diff(second.positions[left : right + 1, 0]) > 0).all()
     assert "djc" not in repr(recordings)
     assert "2013" not in repr(recordings)
 
 
 def test_seed_goes_into_shards(tmp_path: Path) -> None:
-    write_seed(tmp_path / "seed" / "Preprocessed_EEG", ("1_20131027.mat", "11_20140618.mat", "15_20131016.mat"))
+    write_seed(tmp_path / "seed" / "Preprocessed_EEG", ("15_20131016.mat",))
     report = prepare(tmp_path, "seed")
     of_each = {"positive": 5, "neutral": 5, "negative": 5}  # one window of 4 s from each clip
-    assert labels_by_split(tmp_path / "out", "seed") == dict.fromkeys(("train", "validation", "test"), of_each)
+    assert labels(tmp_path / "out", "seed", "test") == of_each
     assert not report.left_out
     for path in (tmp_path / "out").rglob("*"):
         if path.is_file() and ".tasks" not in path.parts:
-            assert not [word for word in (b"20131027", b"djc") if word in path.read_bytes()], path.name
+            assert not [word for word in (b"20131016", b"djc") if word in path.read_bytes()], path.name
 
 
 @pytest.mark.parametrize("damage", ["no label.mat", "label 2", "a clip less", "61 columns", "cut", "complex"])
@@ -136,10 +138,10 @@ def python_2(array: np.ndarray) -> bytes:
 RATINGS = np.array([[7.71, 7.60, 6.90, 7.83], [5.0, 5.01, 1.0, 9.0]])
 
 
-def write_deap(path: Path, data: np.ndarray, labels: np.ndarray = RATINGS) -> np.ndarray:
+def write_deap(path: Path, data: np.ndarray) -> np.ndarray:
     """A file of two videos; the real ones have 40."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"\x80\x02}(U\x06labels" + python_2(labels) + b"U\x04data" + python_2(data) + b"u.")
+    path.write_bytes(b"\x80\x02}(U\x06labels" + python_2(RATINGS) + b"U\x04data" + python_2(data) + b"u.")
     return data
 
 
@@ -164,7 +166,8 @@ def test_deap_goes_into_shards_without_its_baseline(tmp_path: Path) -> None:
         write_deap(tmp_path / "deap" / "data_preprocessed_python" / f"{name}.dat", noise(2, 40, 8064, seed=seed))
     prepare(tmp_path, "deap")
     of_each = {"pleasant and exciting": 15, "unpleasant and exciting": 15}  # 15 windows of 4 s from each minute
-    assert labels_by_split(tmp_path / "out", "deap") == dict.fromkeys(("train", "validation", "test"), of_each)
+    for split in ("train", "validation", "test"):
+        assert labels(tmp_path / "out", "deap", split) == of_each
     records = list(ShardReader(tmp_path / "out" / "deap", "test"))
     assert [record["json"]["onset_s"] for record in records[:2]] == [3.0, 7.0]
     assert records[15]["json"]["onset_s"] == 66.0
@@ -230,11 +233,10 @@ def test_faced_clips_have_their_emotions(tmp_path: Path) -> None:
 
 
 def test_faced_goes_into_shards(tmp_path: Path) -> None:
-    for seed, number in enumerate((79, 80, 122)):
-        write_faced(tmp_path / "faced" / "Processed_data" / f"sub{number:03d}.pkl", seed)
+    write_faced(tmp_path / "faced" / "Processed_data" / "sub080.pkl")
     report = prepare(tmp_path, "faced")
     of_each = {emotion: 3 * n for emotion, n in faced.EMOTIONS.items()}  # three windows of 10 s from each clip
-    assert labels_by_split(tmp_path / "out", "faced") == dict.fromkeys(("train", "validation", "test"), of_each)
+    assert labels(tmp_path / "out", "faced", "validation") == of_each
     assert not report.left_out
 
 
@@ -247,6 +249,26 @@ def test_a_faced_file_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 # --- all of them
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "people"),
+    [
+        ("seed", [f"{k}_2013{month}27.mat" for k in range(1, 16) for month in ("10", "11", "12")], (10, 2, 3)),
+        ("deap", [f"s{k:02d}.dat" for k in range(1, 33)], (24, 4, 4)),
+        ("faced", [f"sub{k:03d}.pkl" for k in range(123)], (80, 20, 23)),
+    ],
+)
+def test_people_are_dealt_out_and_each_is_in_one_part(
+    tmp_path: Path, name: str, files: list[str], people: tuple[int, ...]
+) -> None:
+    for file in files:
+        (tmp_path / file).touch()
+    located, failures = survey(load_recipe(name), tmp_path)
+    assert (len(located), failures) == (len(files), [])
+    splits = assign([one.source for one in located], load_recipe(name).split)
+    dealt = {(one.source.subject, splits[one.source.recording]) for one in located}
+    assert tuple(Counter(split for _, split in dealt)[s] for s in ("train", "validation", "test")) == people
 
 
 @pytest.mark.parametrize(("name", "file"), [("seed", "1_20131027.mat"), ("deap", "s01.dat"), ("faced", "sub000.pkl")])

@@ -37,11 +37,12 @@ def eeg(n_times: int, seed: int) -> np.ndarray:
 
 
 def sentences(seed: int = 0) -> list[tuple[str, np.ndarray | float]]:
-    """Text and rawData: 4.5 to 5 s each, one without EEG, one with a gap, one empty."""
+    """Text and rawData: 4.5 to 5 s each, one without EEG, one with a gap, one empty, one without text."""
     whole = [(text, eeg(2250 + 50 * i, seed + i)) for i, text in enumerate(PARTS)]
     gap = eeg(2000, 99)
     gap[7, 300] = np.nan
-    return [*whole, (next(iter(PARTS)), float("nan")), ("A sentence with a gap.", gap), ("Nothing of it.", np.empty(0))]
+    lost = [(next(iter(PARTS)), float("nan")), ("A sentence with a gap.", gap), ("Nothing of it.", np.empty(0))]
+    return [*whole, *lost, ("", eeg(2000, 98))]
 
 
 def write_version_5(path: Path, rows: list[tuple[str, np.ndarray | float]]) -> None:
@@ -63,14 +64,15 @@ def write_hdf5(path: Path, rows: list[tuple[str, np.ndarray | float]]) -> None:
         refs, data = file.create_group("#refs#"), file.create_group("sentenceData")
         fields = {name: data.create_dataset(name, (len(rows), 1), h5py.ref_dtype) for name in ("content", "rawData")}
         for i, (text, raw) in enumerate(rows):
-            characters = refs.create_dataset(f"c{i}", data=np.array([[ord(c)] for c in text], np.uint16))
-            array = np.atleast_2d(np.asarray(raw, float)).T
-            if array.size == 0:  # MATLAB writes the size of what is empty
-                signal = refs.create_dataset(f"r{i}", data=np.zeros(2, np.uint64))
-                signal.attrs["MATLAB_empty"] = np.uint8(1)
-            else:
-                signal = refs.create_dataset(f"r{i}", data=array)
-            fields["content"][i, 0], fields["rawData"][i, 0] = characters.ref, signal.ref
+            values = {
+                "content": np.array([[ord(c)] for c in text], np.uint16),
+                "rawData": np.atleast_2d(np.asarray(raw, float)).T,
+            }
+            for name, value in values.items():  # of what is empty, MATLAB writes the size
+                made = refs.create_dataset(f"{name}{i}", data=value if value.size else np.zeros(2, np.uint64))
+                if not value.size:
+                    made.attrs["MATLAB_empty"] = np.uint8(1)
+                fields[name][i, 0] = made.ref
     with path.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file, Platform: PCWIN64".ljust(124) + b"\x00\x02IM")
 
@@ -107,7 +109,7 @@ def test_a_sentence_is_a_trial_in_microvolts_at_the_electrodes_of_the_net(tmp_pa
     x_of = dict(zip(first.ch_names, first.positions[:, 0], strict=True))
     assert x_of["E33"] < -0.5 < 0.5 < x_of["E122"]  # F7 and F8
     lost = sum((Counter(r.skipped) for r in recordings), Counter())
-    assert lost == {"sentences: no EEG": 2, "sentences: EEG that is not finite": 1}
+    assert lost == {"sentences: no EEG": 2, "sentences: EEG that is not finite": 1, "sentences: no text": 1}
 
 
 def test_both_versions_of_a_file_read_alike(tmp_path: Path) -> None:
