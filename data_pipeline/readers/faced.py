@@ -10,8 +10,7 @@ from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Recording
 
 SFREQ = 250.0
-# the order of the second batch of recordings, to which the set's own preprocessing brings the first one; the same lab's
-# description of the emotion contest of 2022 gives both orders
+# Electrode_Location.xlsx of the set, table of the second cohort: its preprocessing brings the first one to that order
 CHANNELS = (  # noqa: SIM905 (read as one line)
     "Fp1 Fp2 Fz F3 F4 F7 F8 FC1 FC2 FC5 FC6 Cz C3 C4 T7 T8 CP1 CP2 CP5 CP6 Pz P3 P4 P7 P8 PO3 PO4 Oz O1 O2 A2 A1"
 ).split()
@@ -41,7 +40,7 @@ locate_faced = _FILES.locate
 def read_faced(root: Path, options: Options) -> Iterator[Recording]:
     """One recording per person: the last 30 s of each clip, in the order of the clips, not in that of the experiment.
 
-    An array float (28, 32, 7500) in microvolts at 250 Hz per file. The code of an event is the emotion that its clip
+    A file is an array, float (28, 32, 7500), in microvolts at 250 Hz. The code of an event is the emotion that its clip
     is meant to cause, its info has the `clip`, 1 to 28. Option: `files` (a glob).
     """
     for path, source in _FILES.each(root, options):

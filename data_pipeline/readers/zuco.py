@@ -25,8 +25,8 @@ from neuroleon.signals.recording import Recording
 
 SFREQ = 500.0
 # The electrodes of the 128-channel HydroCel net that the authors kept: `chanlocs` in sentence-level/config.py of their
-# repository norahollenstein/zuco-benchmark names these 104; column 105 is Cz, the reference of the recording, as in the
-# `chanlocs` of the preprocessed files. Where the data were not referenced anew it is zero throughout.
+# repository norahollenstein/zuco-benchmark names these 104. Column 105 is Cz, the reference of the recording: so others
+# found it in the `chanlocs` of the preprocessed files. Where the data were not referenced anew it is zero throughout.
 _NOT_KEPT = {1, 8, 14, 17, 21, 25, 32, 48, 49, 56, 63, 68, 73, 81, 88, 94, 99, 107, 113, 119, 125, 126, 127, 128}
 CHANNELS = (*(f"E{n}" for n in range(1, 129) if n not in _NOT_KEPT), "Cz")
 
