@@ -70,6 +70,7 @@ class RecordingSamples:
                 yield from self._from_recording(recording)
 
     def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
+        self.left_out.update(recording.skipped)
         try:
             if self.recipe.unit_unknown:
                 recording = normalise_unknown_unit(recording)

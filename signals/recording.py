@@ -31,7 +31,8 @@ class Recording:
     """One EEG recording of one subject, in microvolts, without its non-EEG columns.
 
     `boundaries` are sample indices at which time jumps (concatenated trials): filters run inside the pieces only.
-    `left_out` says which columns of the file are not here, and why.
+    `left_out` says which columns of the file are not here, and why; `skipped` counts trials of it that are not here, by
+    reason.
     """
 
     eeg_uV: np.ndarray
@@ -45,6 +46,7 @@ class Recording:
     boundaries: tuple[int, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     name_map: dict[str, str] = field(default_factory=dict)  # the file's channel name -> ours
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def n_times(self) -> int:

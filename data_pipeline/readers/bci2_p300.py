@@ -8,6 +8,7 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_options
+from neuroleon.data_pipeline.readers.mat_file import load_mat
 from neuroleon.data_pipeline.readers.mne_raw import one_file
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -64,18 +65,9 @@ def read_bci2_p300(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
 
     The signal is in converter units whose size the data set does not give: a recipe says `unit_unknown: true`.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     columns = eeg_columns(CHANNELS, "BCI Competition II, IIb")
-    needed = ["signal", "Flashing", "StimulusCode", "PhaseInSequence"]
     for path in _paths(root, options):
-        try:
-            fields = loadmat(path, variable_names=[*needed, "StimulusType"])
-        except (ValueError, OSError, NotImplementedError, TypeError, IndexError, MatReadError) as error:
-            raise DataError(f"{path}: not a readable .mat file ({error}); fetch it again") from None
-        if missing := [name for name in needed if name not in fields]:
-            raise DataError(f"{path}: no {', '.join(missing)}; is this a file of data set IIb?")
+        fields = load_mat(path, ["signal", "Flashing", "StimulusCode", "PhaseInSequence"], optional=["StimulusType"])
         if fields["signal"].shape[1] != len(CHANNELS):
             raise DataError(f"{path}: signal {fields['signal'].shape}, expected (samples, {len(CHANNELS)})")
         source = _source(path)

@@ -5,15 +5,20 @@ from neuroleon.data_pipeline.readers.alljoined_16m import locate_alljoined_16m, 
 from neuroleon.data_pipeline.readers.alljoined_flat import locate_alljoined_flat, read_alljoined_flat
 from neuroleon.data_pipeline.readers.base import Reader
 from neuroleon.data_pipeline.readers.bci2_p300 import locate_bci2_p300, read_bci2_p300
+from neuroleon.data_pipeline.readers.deap import locate_deap, read_deap
 from neuroleon.data_pipeline.readers.eeg_imagenet import locate_eeg_imagenet, read_eeg_imagenet
+from neuroleon.data_pipeline.readers.faced import locate_faced, read_faced
 from neuroleon.data_pipeline.readers.imagenet_eeg import locate_imagenet_eeg, read_imagenet_eeg
 from neuroleon.data_pipeline.readers.mne_raw import locate_mne, read_mne
 from neuroleon.data_pipeline.readers.muse import read_muse
 from neuroleon.data_pipeline.readers.nod_eeg import locate_nod_eeg, read_nod_eeg
 from neuroleon.data_pipeline.readers.npz_trials import read_npz_trials
+from neuroleon.data_pipeline.readers.seed import locate_seed, read_seed
 from neuroleon.data_pipeline.readers.things_eeg1 import locate_things_eeg1, read_things_eeg1
 from neuroleon.data_pipeline.readers.things_eeg2 import locate_things_eeg2, read_things_eeg2
 from neuroleon.data_pipeline.readers.things_eeg2_raw import locate_things_eeg2_raw, read_things_eeg2_raw
+from neuroleon.data_pipeline.readers.tuh import locate_tuh, read_tuh
+from neuroleon.data_pipeline.readers.zuco import locate_zuco, read_zuco
 
 READERS: dict[str, Reader] = {
     "mne": Reader(read_mne, locate_mne),
@@ -29,4 +34,9 @@ READERS: dict[str, Reader] = {
     "alljoined1": Reader(read_alljoined1, locate_alljoined1),
     "alljoined_16m": Reader(read_alljoined_16m, locate_alljoined_16m),
     "alljoined_flat": Reader(read_alljoined_flat, locate_alljoined_flat),
+    "zuco": Reader(read_zuco, locate_zuco),
+    "tuh": Reader(read_tuh, locate_tuh),
+    "seed": Reader(read_seed, locate_seed),
+    "deap": Reader(read_deap, locate_deap),
+    "faced": Reader(read_faced, locate_faced),
 }

@@ -1,0 +1,69 @@
+"""Sets that are one file of arrays per recording: the files by their names, and arrays whose shape is checked."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroleon.common.errors import DataError
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.data_pipeline.readers.mne_raw import existing_files, matching_files, one_file
+from neuroleon.data_pipeline.splits import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayFiles:
+    """The files of a set, one recording each.
+
+    Attributes:
+        reader: its name, for messages.
+        files: glob of the files, unless the option `files` gives another.
+        pattern: regular expression that a file's path below the data set's folder has to hold.
+        source: what splits need to know of a file, from its path and the match of `pattern`.
+    """
+
+    reader: str
+    files: str
+    pattern: str
+    source: Callable[[Path, re.Match[str]], Source]
+
+    def _options(self, options: Options) -> Options:
+        require_options(self.reader, options, allowed={"files"})
+        return {"files": options.get("files", self.files), "pattern": self.pattern}
+
+    def each(self, root: Path, options: Options) -> Iterator[tuple[Path, Source]]:
+        """Every file and its source, in sorted order.
+
+        Raises:
+            DataError: no file fits.
+        """
+        found = matching_files(root, self._options(options))
+        if not found:
+            raise DataError(f"{root}: no file fits {self._options(options)}; check the folder and the recipe")
+        yield from ((path, self.source(path, match)) for path, match in found)
+
+    def locate(self, root: Path, options: Options) -> Iterator[Located | Failure]:
+        """Every file by its name alone."""
+        for one in existing_files(root, self._options(options)):
+            if isinstance(one, Failure):
+                yield one
+            else:
+                yield located(self.source(*one), one_file(root, one[0], options), one[0])
+
+
+def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray:
+    """`value`, when it is an array of numbers of that shape; None stands for any length.
+
+    Raises:
+        DataError: it is anything else.
+    """
+    is_numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+    fits = is_numeric and len(value.shape) == len(shape)
+    if fits and all(wanted in (None, found) for wanted, found in zip(shape, value.shape, strict=True)):
+        return np.asarray(value)
+    found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+    expected = ", ".join("any" if n is None else str(n) for n in shape)
+    raise DataError(f"{where}: found {found}, expected numbers ({expected}); is this a file of the data set?")
