@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _dataset(options: dict[str, Any]) -> Any:
-    """An instance of the class that `dataset` names, with the interval of the options.
+    """An instance of the class that `dataset` names.
 
     Raises:
         ConfigError: moabb is not installed, there is no such class, or an option is not what it must be.
@@ -42,23 +42,38 @@ def _dataset(options: dict[str, Any]) -> Any:
             + (f"; did you mean {close[0]!r}?" if close else "; see moabb's list of data sets")
         )
     dataset, wanted = known[options["dataset"]](), options["subjects"]
-    if not isinstance(wanted, list) or not wanted or set(wanted) - set(dataset.subject_list):
+    if not isinstance(wanted, list) or not wanted or any(one not in dataset.subject_list for one in wanted):
         raise ConfigError(f"reader moabb: subjects is {wanted!r}; expected a list out of {dataset.subject_list}")
-    if "interval" in options:
-        dataset.interval = list(options["interval"])
+    interval = options.get("interval", dataset.interval)
+    numbers = isinstance(interval, list | tuple) and all(isinstance(value, int | float) for value in interval)
+    if not numbers or len(interval) != 2 or not interval[0] < interval[1]:
+        raise ConfigError(f"reader moabb: interval is {interval!r}; expected [start, end] in seconds after the event")
     return dataset
 
 
-def _recording(raw: "BaseRaw", name: str, subject: str, session: str, event_id: dict[str, Any]) -> Recording:
-    """moabb has made the paradigm's events annotations: one from the start to the end of each trial."""
-    recording = raw_recording(raw)
+def _runs(dataset: Any, subject: Any) -> Iterator[tuple[str, str, "BaseRaw"]]:
+    """Session, run and signal, whose annotations are the paradigm's events at their own onsets.
+
+    moabb's own pipeline puts them at the start of the interval, and mne moves those that would begin before the signal.
+    """
+    from moabb.datasets.bids_interface import StepType
+    from moabb.datasets.preprocessing import SetRawAnnotations
+    from sklearn.pipeline import Pipeline
+
+    steps = Pipeline([(StepType.RAW, SetRawAnnotations(dataset.event_id, interval=(0, 0)))])
+    for session, runs in dataset.get_data([subject], process_pipeline=steps)[subject].items():
+        for run, raw in runs.items():
+            yield session, run, raw
+
+
+def _events(raw: "BaseRaw", event_id: dict[str, Any], interval: tuple[float, float]) -> tuple[Event, ...]:
+    start_s, stop_s = interval
     events = [
-        Event(float(note["onset"]) - raw.first_time, str(note["description"]), float(note["duration"]))
+        Event(float(note["onset"]) - raw.first_time + start_s, str(note["description"]), stop_s - start_s)
         for note in raw.annotations
         if note["description"] in event_id
     ]
-    events.sort(key=lambda event: event.onset_s)
-    return replace(recording, name=name, subject=subject, group=session, events=tuple(events))
+    return tuple(sorted(events, key=lambda event: event.onset_s))
 
 
 def locate_moabb(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
@@ -94,15 +109,20 @@ def read_moabb(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
         DataError: moabb cannot fetch or read a subject.
     """
     dataset = _dataset(options)
+    interval = tuple(options.get("interval", dataset.interval))
     for subject in options["subjects"]:
         try:
-            sessions = dataset.get_data([subject])[subject]
+            runs = list(_runs(dataset, subject))
         except Exception as error:  # what moabb raises is that of its downloaders and of mne's readers
             raise DataError(
                 f"moabb, {options['dataset']}, subject {subject}: cannot be fetched or read ({type(error).__name__}); "
                 "check the network and MNE_DATA, and that moabb itself reads it"
             ) from None
-        for session, runs in sessions.items():
-            for run, raw in runs.items():
-                name = f"{subject}-{session}-{run}"
-                yield _recording(raw, name, str(subject), str(session), dataset.event_id)
+        for session, run, raw in runs:
+            yield replace(
+                raw_recording(raw),
+                name=f"{subject}-{session}-{run}",
+                subject=str(subject),
+                group=str(session),
+                events=_events(raw, dataset.event_id, interval),
+            )

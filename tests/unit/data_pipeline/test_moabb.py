@@ -52,7 +52,9 @@ def test_runs_come_continuous_in_microvolts_with_the_events_of_the_paradigm(tiny
     assert [e.code for e in last.events] == ["left_hand", "right_hand"] * 3
     assert {e.duration_s for e in last.events} == {2.0}
     moved = next(READERS["moabb"].read(Path(), OPTIONS | {"interval": [-1, 4]}))
-    assert moved.events[1].onset_s == pytest.approx(recordings[0].events[1].onset_s - 1.5)
+    assert [e.code for e in moved.events] == [e.code for e in recordings[0].events]
+    assert moved.events[0].onset_s == pytest.approx(recordings[0].events[0].onset_s - 1.5)  # before the signal
+    assert moved.events[0].onset_s < 0
     assert {e.duration_s for e in moved.events} == {5.0}
 
 
@@ -100,6 +102,8 @@ def test_what_moabb_cannot_read_fails_alone_and_wrong_options_at_once(
         ({"dataset": "download"}, "no data set"),
         ({"subjects": [4]}, r"expected a list out of \[1, 2, 3\]"),
         ({"subjects": "all"}, "expected a list"),
+        ({"interval": [3, 1]}, r"interval is \[3, 1\]"),
+        ({"interval": 3}, "interval is 3"),
     ):
         with pytest.raises(ConfigError, match=message):
             list(locate(Path(), OPTIONS | options))
