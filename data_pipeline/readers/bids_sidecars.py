@@ -137,7 +137,8 @@ def read_events(path: Path, recording: Recording, column: str, in_samples: bool)
     """The recording with the events of an `events.tsv` in place of its own; `left_out` tells what was odd in them.
 
     Args:
-        column: what an event is: its code. The other columns become its info. Rows where it is n/a are no events.
+        column: what an event is: its code. The other columns become its info, `stim_file` also its `image`, for
+            recipes with `picture: {kind: own}`. Rows where it is n/a are no events.
         in_samples: `onset` counts samples (as in ds003825), against the specification.
 
     Where `onset` and `sample` disagree by more than 1.5 samples, `sample` is taken: it was counted on this very signal.
@@ -169,6 +170,8 @@ def read_events(path: Path, recording: Recording, column: str, in_samples: bool)
             boundaries.add(int(np.ceil(onset_s * recording.sfreq - 1e-6)))
             continue
         info = {name: value for name, value in row.items() if name not in _PLACED and value not in {"n/a", ""}}
+        if "stim_file" in info:  # BIDS: relative to the folder stimuli of the tree
+            info["image"] = f"stimuli/{info['stim_file']}"
         duration_s = _number(row.get("duration", ""), path, "duration") or 0.0
         events.append(Event(onset_s, row[column], duration_s, info))
     after = [event.onset_s for event in events if event.onset_s > recording.duration_s]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from edfio import Edf, EdfAnnotation, EdfSignal
+from PIL import Image
 from scipy.io import savemat
 
 from neuroleon.common.errors import ConfigError, DataError
@@ -20,7 +21,7 @@ from neuroleon.data_pipeline.readers.tables import read_table
 from neuroleon.data_pipeline.recipe import load_recipe
 from neuroleon.data_pipeline.samples import prepare_samples
 from neuroleon.data_pipeline.shards import ShardReader
-from neuroleon.signals.montage import electrode_positions
+from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M, electrode_positions
 from neuroleon.signals.recording import Recording
 
 RATE, SECONDS = 128, 12
@@ -259,6 +260,22 @@ def test_electrodes_come_from_the_table_whatever_its_frame_and_unit(
     np.testing.assert_allclose(recording.positions, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize(("told", "written"), [("mm", 1e3), ("m", 1.0), ("m", 1e3)])
+def test_few_electrodes_are_placed_by_their_unit_and_by_name_where_it_is_wrong(
+    tmp_path: Path, told: str, written: float
+) -> None:
+    folder = one_recording(tmp_path)
+    by_name = electrode_positions(NAMES[:4])
+    moved = by_name * 1.1 + np.float32([0, 0, 0.05])
+    metres = moved * HEAD_RADIUS_M + HEAD_CENTRE_M
+    cells = [[name, *map(str, place)] for name, place in zip(NAMES, metres * written)]
+    write_table(folder / "sub-01_electrodes.tsv", [["name", "x", "y", "z"], *cells])
+    system = {"EEGCoordinateSystem": "CapTrak", "EEGCoordinateUnits": told}
+    (folder / "sub-01_coordsystem.json").write_text(json.dumps(system))
+    is_right = (told == "m") == (written == 1.0)
+    np.testing.assert_allclose(read(tmp_path).positions, moved if is_right else by_name, atol=1e-4)
+
+
 def test_electrodes_in_an_unknown_frame_are_not_used_and_it_is_said(tmp_path: Path) -> None:
     folder = one_recording(tmp_path)
     write_table(folder / "sub-01_electrodes.tsv", [["name", "x", "y", "z"], ["Fz", "1", "2", "3"]])
@@ -375,6 +392,27 @@ def test_a_tree_becomes_shards_with_its_labels_and_splits(tmp_path: Path) -> Non
     write_table(tree / "sub-03/ses-a/eeg/sub-03_ses-a_task-look_events.tsv", [EVENTS[0], ["2.0", "0", "right"]])
     again = prepare_samples(load_recipe(tmp_path / "tree.yaml"), tmp_path, tmp_path / "out")
     assert (again.samples["test"], again.skipped_tasks) == (1, 2)  # a changed table makes its shard anew
+
+
+def test_pictures_that_events_name_come_from_the_folder_of_stimuli(tmp_path: Path) -> None:
+    events = [["onset", "duration", "trial_type", "stim_file"], ["1.0", "0", "cat", "animals/cat.png"]]
+    one_recording(tmp_path / "tree", events)
+    (tmp_path / "tree" / "stimuli" / "animals").mkdir(parents=True)
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "tree" / "stimuli" / "animals" / "cat.png")
+    recipe = {
+        "name": "seen",
+        "title": "Seen",
+        "licence": "CC0-1.0",
+        "citation": "none",
+        "source": {"reader": "bids", "folder": "tree"},
+        "windows": [{"duration_s": 1.0}],
+        "split": {"train": ["*"]},
+        "picture": {"kind": "own"},
+    }
+    (tmp_path / "seen.yaml").write_text(yaml.safe_dump(recipe))
+    prepare_samples(load_recipe(tmp_path / "seen.yaml"), tmp_path, tmp_path / "out")
+    (sample,) = ShardReader(tmp_path / "out" / "seen", "train")
+    np.testing.assert_array_equal(sample["png"][32, 32], [200, 30, 30])
 
 
 def test_options_are_checked_and_an_empty_tree_says_what_it_looked_for(tmp_path: Path) -> None:

@@ -465,6 +465,8 @@ def test_brainomnis_segments_become_shards(tmp_path: Path) -> None:
         "labels": {"map": {"0": "normal", "1": "abnormal"}},
         "split": {"by": "group", "train": ["train"], "test": ["eval"]},
     }
+    (tmp_path / "data").rename(tmp_path / "another_disk")
+    (tmp_path / "data").symlink_to("another_disk")
     report = prepare(tmp_path, "brainomni_pt", BRAINOMNI, **changes)
     assert report.samples == {"train": 44, "test": 22}
     assert labels_of(tmp_path, "test")[:4] == ["normal", "normal", "abnormal", "abnormal"]
