@@ -25,7 +25,6 @@ from neuroleon.signals.recording import Recording
 
 SUFFIXES = (".vhdr", ".edf", ".bdf", ".set")  # the formats that BIDS allows for EEG
 _OPTIONS = {"files", "task", "event_column", "onset_unit", "unit"}
-_TABLES = ("channels.tsv", "electrodes.tsv", "coordsystem.json", "events.tsv")
 
 
 def _paths(root: Path, options: dict[str, Any]) -> list[Path]:
@@ -49,11 +48,18 @@ def _source(path: Path) -> Source:
     return Source(recording=path.stem.removesuffix("_eeg"), subject=told.get("sub", ""), group=told.get("ses", ""))
 
 
+def _tables(root: Path, path: Path) -> dict[str, Path | None]:
+    """The tables of a recording; the frame is that of the very electrodes, which may be given in several."""
+    tables = {name: sidecar(root, path, f"{name}.tsv") for name in ("channels", "electrodes", "events")}
+    electrodes = tables["electrodes"]
+    return {**tables, "coordsystem": sidecar(root, electrodes, "coordsystem.json") if electrodes else None}
+
+
 def _files(root: Path, path: Path) -> list[Path]:
     """The recording, what its header file only names, and its tables."""
     beside = [path.with_suffix(other) for other in COMPANIONS.get(path.suffix.lower(), ())]
-    tables = [sidecar(root, path, suffix) for suffix in _TABLES]
-    return [path, *(other for other in beside if other.is_symlink() or other.exists()), *filter(None, tables)]
+    tables = [table for table in _tables(root, path).values() if table]
+    return [path, *(other for other in beside if other.is_symlink() or other.exists()), *tables]
 
 
 def locate_bids(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
@@ -81,17 +87,18 @@ def _unit(path: Path, channels: Table) -> str | None:
 def _read(root: Path, path: Path, options: dict[str, Any]) -> Recording:
     for file in _files(root, path):
         require_content(file)
-    channels_path, electrodes, coordsystem, events = (sidecar(root, path, suffix) for suffix in _TABLES)
-    channels = read_channels(channels_path) if channels_path else []
-    montage, unused = read_montage(electrodes, coordsystem) if electrodes else (None, None)
+    tables = _tables(root, path)
+    channels = read_channels(tables["channels"]) if tables["channels"] else []
+    electrodes, events = tables["electrodes"], tables["events"]
+    montage, unused = read_montage(electrodes, tables["coordsystem"]) if electrodes else (None, None)
     notes = {"(positions)": unused} if unused else {}
     unit = options.get("unit") or _unit(path, channels)
     if path.suffix.lower() == ".set" and "unit" not in options and eeg_unit(channels) not in {None, "uV"}:
         # mne-bids writes V for every set: it is the unit of mne's memory
         notes["(unit)"] = f"channels.tsv says {eeg_unit(channels)}; an EEGLAB file holds microvolts and was read so"
     recording = read_recording(path, unit=unit, montage=montage, reasons=channel_reasons(channels))
-    if channels_path:
-        notes |= check_names(channels, recording, channels_path)
+    if tables["channels"]:
+        notes |= check_names(channels, recording, tables["channels"])
     column = options.get("event_column", "trial_type")
     if events and column is not None:
         recording = read_events(events, recording, column, options.get("onset_unit") == "samples")

@@ -38,22 +38,24 @@ def entities(name: str) -> dict[str, str]:
 def sidecar(root: Path, recording: Path, suffix: str) -> Path | None:
     """The file `*SUFFIX` that applies to a recording: the nearest one, in its folder or above, up to `root`.
 
-    By BIDS's inheritance principle it applies where the recording has all of its entities; `space`, which recordings
-    do not have, does not count. Of several in one folder the one with most entities is the nearest.
+    By BIDS's inheritance principle it applies where the recording has all of its entities; `space`, which only tables
+    of electrodes have, does not count for a recording. Of several in one folder the one with most entities is nearest.
     """
-    own = entities(recording.name).items()
+    own = entities(recording.name)
     for folder in recording.parents:
-        fits = [
-            path
-            for path in sorted(folder.glob(f"*{suffix}"))
-            if path.name == suffix or path.name.endswith(f"_{suffix}")
-            if {key: value for key, value in entities(path.name).items() if key != "space"}.items() <= own
-        ]
+        fits = [path for path in sorted(folder.glob(f"*{suffix}")) if _applies(path.name, suffix, own)]
         if fits:
             return max(fits, key=lambda path: len(entities(path.name)))
         if folder == root:
             break
     return None
+
+
+def _applies(name: str, suffix: str, own: dict[str, str]) -> bool:
+    told = entities(name)
+    if "space" not in own:
+        told.pop("space", None)
+    return (name == suffix or name.endswith(f"_{suffix}")) and told.items() <= own.items()
 
 
 def channel_reasons(channels: Table) -> dict[str, str]:

@@ -90,7 +90,7 @@ def _loaded(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(value, dict) or not all(hasattr(value.get(key), "numpy") for key in keys):
         found = sorted(map(str, value)) if isinstance(value, dict) else type(value).__name__
         raise DataError(f"{path}: found {found}; expected tensors x, pos and sensor_type")
-    arrays = {key: value[key].numpy() for key in keys}
+    arrays = {key: value[key].detach().float().numpy() for key in keys}  # some keep bfloat16
     n_sensors = len(arrays["x"])
     if arrays["pos"].shape != (n_sensors, 6) or arrays["sensor_type"].shape != (n_sensors,):
         shapes = {key: array.shape for key, array in arrays.items()}

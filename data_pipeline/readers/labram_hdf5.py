@@ -89,13 +89,15 @@ def _trials(group: "h5py.Group", where: str) -> tuple[Event, ...]:
     )
 
 
-def _recording(group: Any, source: Source, unit: str, where: str) -> Recording:
+def _recording(file: "h5py.File", name: str, source: Source, unit: str, where: str) -> Recording:
     import h5py
 
+    group = file.get(name)
     data = group.get("eeg") if isinstance(group, h5py.Group) else None
     if not isinstance(data, h5py.Dataset):
         raise DataError(f"{where}: no data set eeg; expected (channels, samples); is this a file of LaBraM's form?")
-    if data.external or data.is_virtual:  # numbers of another file on this disk would get into the shards
+    # numbers of another file on this disk would get into the shards
+    if data.external or data.is_virtual or data.file.filename != file.filename:
         raise DataError(f"{where}: its samples lie in other files; expected them in this one")
     if missing := [name for name in ("chOrder", "rsFreq") if name not in data.attrs]:
         raise DataError(f"{where}: eeg has no attribute {missing[0]}; expected chOrder and rsFreq; write them into it")
@@ -142,5 +144,5 @@ def read_labram_hdf5(root: Path, options: dict[str, Any]) -> Iterator[Recording]
             raise DataError(f"{root / path.name}: {path.message}")
         for source, name in _sources(path, options).items():
             with _opened(path) as file:
-                recording = _recording(file.get(name), source, options.get("unit", "uV"), f"{path}, {name}")
+                recording = _recording(file, name, source, options.get("unit", "uV"), f"{path}, {name}")
             yield recording

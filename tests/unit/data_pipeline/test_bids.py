@@ -221,6 +221,11 @@ def test_tables_further_up_apply_and_those_of_others_do_not(tmp_path: Path) -> N
     assert sidecar(tmp_path, own, "channels.tsv") == nearest
     spaced = write_table(folder / "sub-01_ses-1_space-CTF_electrodes.tsv", [["name"]])
     assert sidecar(tmp_path, own, "electrodes.tsv") == spaced
+    for space in ("CTF", "CapTrak"):
+        (folder / f"sub-01_ses-1_space-{space}_coordsystem.json").write_text("{}")
+    assert sidecar(tmp_path, spaced, "coordsystem.json") == folder / "sub-01_ses-1_space-CTF_coordsystem.json"
+    spaced = spaced.rename(folder / "sub-01_ses-1_space-CapTrak_electrodes.tsv")
+    assert sidecar(tmp_path, spaced, "coordsystem.json") == folder / "sub-01_ses-1_space-CapTrak_coordsystem.json"
     assert sidecar(tmp_path, own, "events.tsv") is None
 
 

@@ -153,18 +153,22 @@ def test_labram_files_of_another_form_are_refused(tmp_path: Path) -> None:
         read("labram_hdf5", tmp_path, {"pattern": r"/\d_(?P<recording>\d+)"})
 
 
-@pytest.mark.parametrize("trick", ["external", "virtual"])
+@pytest.mark.parametrize("trick", ["external", "virtual", "link"])
 def test_a_labram_file_cannot_bring_in_another_file_of_this_disk(tmp_path: Path, trick: str) -> None:
     (tmp_path / "secret").write_bytes(b"\7" * 8000)
     with h5py.File(tmp_path / "dataset.hdf5", "w") as file:
         group = file.create_group("a")
-        if trick == "external":
-            data = group.create_dataset("eeg", (5, 400), "f4", external=str(tmp_path / "secret"))
+        if trick == "link":
+            with h5py.File(tmp_path / "other.h5", "w") as other:
+                other["x"] = eeg(0, 400)
+            group["eeg"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
+        elif trick == "external":
+            group.create_dataset("eeg", (5, 400), "f4", external=str(tmp_path / "secret"))
         else:
             layout = h5py.VirtualLayout((5, 400), "f4")
             layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (5, 400))
-            data = group.create_virtual_dataset("eeg", layout)
-        data.attrs["rsFreq"], data.attrs["chOrder"] = 200, NAMES
+            group.create_virtual_dataset("eeg", layout)
+        group["eeg"].attrs["rsFreq"], group["eeg"].attrs["chOrder"] = 200, NAMES
     with pytest.raises(DataError, match="its samples lie in other files"):
         read("labram_hdf5", tmp_path, {})
 
@@ -456,6 +460,10 @@ def test_brainomnis_segments_come_with_the_places_of_their_electrodes(tmp_path: 
     assert [(e.onset_s, e.code, e.duration_s) for e in first.events[:2]] == [(0.0, "0", 2.0), (2.0, "1", 2.0)]
     for one, whole in zip(alone("brainomni_pt", tmp_path, BRAINOMNI), recordings):
         np.testing.assert_array_equal(one.eeg_uV, whole.eeg_uV)
+    path = tmp_path / "data/processed_evaluate/TUAB/BrainOmni/aaaaaa_s001_t000/10.pt"
+    half = torch.load(path, weights_only=True)
+    torch.save({**half, "x": half["x"].bfloat16()}, path)
+    np.testing.assert_allclose(read("brainomni_pt", tmp_path, BRAINOMNI)[0].eeg_uV, first.eeg_uV, rtol=0.01)
 
 
 def test_brainomnis_segments_become_shards(tmp_path: Path) -> None:
