@@ -123,8 +123,8 @@ def read_bids(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     The unit is that of the file. `channels.tsv` gives it where an EDF file has none; in EEGLAB files, which have none,
     numbers are microvolts (mne-bids writes `V` into the table of every such file).
 
-    Options: `task`, the one to read; `event_column`, the column of the codes (default `trial_type`; null: no events
-    are read); `onset_unit: samples` where onsets are no seconds; `unit` as in the reader `mne`; `files`, a glob.
+    Options: `task`, the one to read; `event_column`, the column of the codes (default `trial_type`; null: `events.tsv`
+    is not read); `onset_unit: samples` where onsets are no seconds; `unit` as in the reader `mne`; `files`, a glob.
 
         source:
           reader: bids

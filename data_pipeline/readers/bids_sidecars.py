@@ -154,7 +154,7 @@ def read_events(path: Path, recording: Recording, column: str, in_samples: bool)
     if rows and not {column, "onset"} <= rows[0].keys():
         raise DataError(
             f"{path}: found columns {', '.join(rows[0])}; expected onset and {column}: name the column of the codes "
-            "with event_column, or null to read no events"
+            "with event_column, or say null to leave the table"
         )
     for row in rows:
         onset_s, sample = _number(row["onset"], path, "onset"), _number(row.get("sample", ""), path, "sample")

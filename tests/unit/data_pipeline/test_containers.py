@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,23 @@ def prepare(root: Path, reader: str, options: dict[str, Any], **changes: Any) ->
 
 def labels_of(root: Path, split: str) -> list[str]:
     return [sample["json"]["label"] for sample in ShardReader(root / "out" / "own", split)]
+
+
+@pytest.mark.parametrize(
+    ("library", "reader", "options"),
+    [
+        ("h5py", "labram_hdf5", {}),
+        ("lmdb", "cbramod_lmdb", {"channels": ["Cz"], "unit": "uV", "sfreq": 200, "pattern": "(?P<recording>.)"}),
+        ("moabb", "moabb", {"dataset": "BNCI2014_001", "subjects": [1], "download": True}),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, reader: str, options: dict[str, Any]
+) -> None:
+    (tmp_path / "a.hdf5").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=rf"needs {library}: pip install"):
+        read(reader, tmp_path, options)
 
 
 # --- LaBraM: HDF5 ---
