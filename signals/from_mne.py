@@ -100,14 +100,22 @@ def not_eeg(data: "BaseRaw | BaseEpochs") -> dict[str, str]:
     return copied_columns(data.ch_names, lambda i: data.get_data(picks=[i]).ravel()) | reasons
 
 
-def mne_columns(data: "BaseRaw | BaseEpochs", source: str) -> Columns:
+def mne_columns(
+    data: "BaseRaw | BaseEpochs",
+    source: str,
+    *,
+    montage: "DigMontage | None" = None,
+    reasons: dict[str, str] | None = None,
+) -> Columns:
     """The EEG columns of an mne object: of type `eeg`, not marked bad, at a position of its montage or known by name.
+
+    `montage` stands in place of its own; `reasons` are further columns to leave out, and why.
 
     Raises:
         DataError: as `eeg_columns`.
     """
-    positions = montage_positions(data.get_montage(), data.ch_names)
-    return eeg_columns(data.ch_names, source, positions=positions, reasons=not_eeg(data))
+    positions = montage_positions(montage or data.get_montage(), data.ch_names)
+    return eeg_columns(data.ch_names, source, positions=positions, reasons=not_eeg(data) | (reasons or {}))
 
 
 def _recording(eeg_uV: np.ndarray, columns: Columns, sfreq: float, name: str, boundaries: tuple[int, ...]) -> Recording:

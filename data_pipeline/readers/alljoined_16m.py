@@ -36,7 +36,7 @@ def read_rows(path: Path, needed: set[str]) -> list[dict[str, object]]:
         from pyarrow import ArrowException
         from pyarrow.parquet import read_table
     except ImportError:
-        raise ConfigError(f'{path}: reading parquet needs pyarrow; pip install "neuroleon[data]"') from None
+        raise ConfigError(f'{path}: reading parquet needs pyarrow; pip install "neuroleon[formats]"') from None
     try:
         table = read_table(path)
     except (OSError, ArrowException) as error:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuroleon.common.errors import ConfigError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Recording
 
 Options = dict[str, Any]
+_POINTER_BYTES = 32_768  # git-annex takes no larger file for a pointer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +68,27 @@ def require_options(
         raise ConfigError(f"reader {reader}: unknown options {unknown}; expected {sorted(needed | allowed)}")
     if missing := sorted(needed - options.keys()):
         raise ConfigError(f"reader {reader}: option {missing[0]} is missing; expected {sorted(needed | allowed)}")
+
+
+def require_content(path: Path) -> None:
+    """Refuse a file that is not here, or of which only the name is: a DataLad set before `datalad get`.
+
+    git-annex leaves a link to nothing, or a small text that names the object (unlocked files, and file systems
+    without links).
+
+    Raises:
+        DataError: no such file, a link to nothing, an empty file, or a pointer of git-annex.
+    """
+    get = f"in a DataLad set run `datalad get {path.name}`"
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: a link to a file that is not here; {get}")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; fetch it, or mend the recipe")
+    size = path.stat().st_size
+    if size == 0:
+        raise DataError(f"{path}: the file is empty; fetch it again; {get}")
+    if size <= _POINTER_BYTES:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip(b"./")
+        if start.startswith((b"annex/objects/", b"git/annex/objects/")):
+            raise DataError(f"{path}: a git-annex pointer, not the file itself; {get}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_options
+from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_content, require_options
 from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.from_mne import BOUNDARIES, GAP, UNITS_UV, mne_columns, raw_boundaries, uv_factor
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import mne
 
 SUFFIXES = (".fif.gz", ".fif", ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt")
-_EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
+EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
 _OPTIONS = {"files", "pattern", "unit"}
-_COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}  # files that hold what a header file only names
+COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}  # files that hold what a header file only names
 
 
 def _suffix(path: Path) -> str:
@@ -33,12 +33,7 @@ def _suffix(path: Path) -> str:
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         raise DataError(f"{path}: extension {path.suffix!r} is not read; expected one of {', '.join(SUFFIXES)}")
-    if path.is_symlink() and not path.exists():
-        raise DataError(f"{path}: a link to a file that is not here; in a DataLad set run `datalad get {path.name}`")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; fetch it again")
+    require_content(path)
     return suffix
 
 
@@ -93,7 +88,7 @@ def _check_edf_units(path: Path, header: EdfHeader, names: list[str]) -> None:
     units = dict(zip(header.labels, header.units, strict=True))
     # mne puts -0, -1 ... behind a label that is there more than once
     found_units = {name: units[name if name in units else name.rpartition("-")[0]] for name in names}
-    if wrong := {name: unit for name, unit in found_units.items() if unit not in _EDF_UNITS}:
+    if wrong := {name: unit for name, unit in found_units.items() if unit not in EDF_UNITS}:
         name, found = next(iter(wrong.items()))
         raise DataError(
             f"{path}: {len(wrong)} EEG columns such as {name!r} have the unit {found!r}, expected uV, mV or V; if you "
@@ -133,12 +128,20 @@ def _events(raw: "mne.io.BaseRaw", suffix: str, left_out: dict[str, str]) -> tup
     return tuple(sorted(events, key=lambda event: event.onset_s)), raw_boundaries(raw)
 
 
-def read_recording(path: Path | str, *, unit: str | None = None) -> Recording:
+def read_recording(
+    path: Path | str,
+    *,
+    unit: str | None = None,
+    montage: "mne.channels.DigMontage | None" = None,
+    reasons: dict[str, str] | None = None,
+) -> Recording:
     """Read one EEG file: EDF, BDF, GDF, BrainVision (.vhdr), EEGLAB (.set), FIF or CNT.
 
     Args:
         path: the file. Its stem becomes the recording's name; nothing of its header's text is kept.
         unit: `uV`, `mV`, `V` or `nV`: what the numbers in the file are, in place of what the file says.
+        montage: electrode positions that lie beside the file, in place of its own.
+        reasons: columns to leave out, by the file's own names, and why.
 
     Returns:
         The EEG columns in microvolts, their positions (from the file, else by name), and the events of annotations and
@@ -156,7 +159,7 @@ def read_recording(path: Path | str, *, unit: str | None = None) -> Recording:
     header = read_edf_header(path) if suffix in {".edf", ".bdf"} else None
     unread = _other_rate(header) if header else {}
     raw = _open(path, list(unread))
-    columns = mne_columns(raw, str(path))
+    columns = mne_columns(raw, str(path), montage=montage, reasons=reasons)
     if header and unit is None:
         _check_edf_units(path, header, list(columns.name_map))
     index = list(columns.index)
@@ -227,7 +230,7 @@ def locate_mne(root: Path, options: dict[str, Any]) -> Iterator[Located | Failur
         suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
         name = words.get("recording") or path.name[: len(path.name) - len(suffix)]
         source = Source(recording=name, subject=words.get("subject") or "", group=words.get("group") or "")
-        beside = [path.with_suffix(other) for other in _COMPANIONS.get(path.suffix.lower(), ())]
+        beside = [path.with_suffix(other) for other in COMPANIONS.get(path.suffix.lower(), ())]
         yield located(source, one_file(root, path, options), path, *(other for other in beside if other.is_file()))
 
 

@@ -66,7 +66,7 @@ def _from_hdf5(path: Path) -> _Sentences:
     try:
         import h5py
     except ImportError:
-        raise ConfigError(f'{path}: an HDF5 file needs h5py: pip install "neuroleon[readers]"') from None
+        raise ConfigError(f'{path}: an HDF5 file needs h5py: pip install "neuroleon[formats]"') from None
     with h5py.File(path) as file:
         data = file["sentenceData"]
         for text, raw in zip(data["content"][:, 0], data["rawData"][:, 0], strict=True):

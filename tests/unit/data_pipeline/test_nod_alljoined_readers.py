@@ -57,8 +57,8 @@ def test_a_table_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) -> No
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"a\tb\n1\n", r"row 2: 1 fields, expected 2"),
-        (b"a\tb\n1\t2\t3\n", r"row 2: 3 fields, expected 2"),
+        (b"a\tb\n1\n", r"line 2 has 1 cells, expected 2"),
+        (b"a\tb\n1\t2\t3\n", r"line 2 has 3 cells, expected 2"),
         (b"a\ta\n1\t2\n", "'a' comes twice"),
         (b"a\tb\n\xff\t2\n", "not a table in UTF-8"),
         (b"/annex/objects/MD5E-s1--0.tsv\n", "datalad get"),
@@ -380,7 +380,7 @@ def test_flat_alljoined_becomes_shards(tmp_path: Path) -> None:
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_flat(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigError, match=r'pip install "neuroleon\[data\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "neuroleon\[formats\]"'):
         list(READERS["alljoined_flat"].locate(tmp_path, {}))
 
 

@@ -207,5 +207,5 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, version: str, damage:
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_hdf5(tmp_path / "resultsZAB_NR.mat", sentences()[:1])
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ConfigError, match=r"pip install \"neuroleon\[readers\]\""):
+    with pytest.raises(ConfigError, match=r"pip install \"neuroleon\[formats\]\""):
         list(READERS["zuco"].read(tmp_path, {}))

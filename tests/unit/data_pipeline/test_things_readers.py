@@ -329,4 +329,4 @@ def test_events_that_do_not_fit_the_recording_are_refused(tmp_path: Path) -> Non
         list(READERS["things_eeg1"].read(tmp_path, {}))
     table.unlink()
     (failure,) = READERS["things_eeg1"].locate(tmp_path, {})
-    assert "cannot be read" in failure.message
+    assert "events.tsv: no such file" in failure.message

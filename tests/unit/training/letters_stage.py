@@ -55,8 +55,8 @@ class Deep(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class LettersConfig:
-    """`nan_batches` hold a NaN, `loud_batches` numbers three times as large; SIGTERM is sent to this process when a batch of
-    `sigterm_batches` is asked for. The network has a codebook (`flat`) or blocks (`deep`)."""
+    """`nan_batches` hold a NaN, `loud_batches` numbers three times as large; SIGTERM is sent to this process when a
+    batch of `sigterm_batches` is asked for. The network has a codebook (`flat`) or blocks (`deep`)."""
 
     batch_size: int = 32
     network: str = "flat"
