@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 # uv does not read pip's settings: a local folder of wheels is passed on
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: sample test lint evaluate setup clean
+.PHONY: sample test faults lint evaluate setup clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,10 @@ sample: setup
 
 test: setup lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+
+# the long form of the fault suite: half an hour; `make test` runs its short form
+faults: setup
+	OMP_NUM_THREADS=1 NEUROLEON_KILLS=200 NEUROLEON_RANK_CHANGES=50 $(RUN) -m pytest -m faults -s --timeout 7200
 
 lint: setup
 	$(VENV)/bin/ruff check .

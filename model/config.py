@@ -34,6 +34,11 @@ class ModelConfig:
             raise ConfigError(f"model: every size must be at least 1, found {self}")
         if self.heads % self.kv_heads:
             raise ConfigError(f"model: heads={self.heads} is no multiple of kv_heads={self.kv_heads}")
+        if self.heads == 1 and self.dim_head == self.dim:
+            raise ConfigError(
+                f"model: one head as wide as the model ({self.dim}) has no output projection in x-transformers; give "
+                "more heads, or another dim_head"
+            )
         if self.dim_head % 2:
             raise ConfigError(f"model: dim_head={self.dim_head} is odd; rotary positions turn pairs of numbers")
         if not 0 <= self.dropout < 1:

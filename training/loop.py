@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -254,7 +255,13 @@ class Trainer:
             n_bytes = sum(t.numel() * t.element_size() for group in tensors.values() for t in group.values())
             require_space(self.folder, int(1.2 * n_bytes))
             folder = step_folder(self.folder, progress.step)
-            save_checkpoint(folder, tensors, progress=progress, identity=self.identity)
+            try:
+                save_checkpoint(folder, tensors, progress=progress, identity=self.identity)
+            except (OSError, SafetensorError) as error:
+                raise CheckpointError(
+                    f"{folder}: cannot be written ({error}); the checkpoints before it are whole: make room and go on "
+                    "with --resume auto"
+                ) from None
             prune(self.folder, KEEP, also=[] if progress.best_step is None else [progress.best_step])
         self.accelerator.wait_for_everyone()
         self.saved_step = progress.step
