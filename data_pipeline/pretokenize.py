@@ -23,7 +23,8 @@ from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json, write_json
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.augment import augment
-from neuroleon.data_pipeline.shards import Record, ShardReader, index_path, write_manifest, write_shard
+from neuroleon.data_pipeline.members import Record
+from neuroleon.data_pipeline.shards import ShardReader, index_path, write_manifest, write_shard
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.base import Tokenizer
