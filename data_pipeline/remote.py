@@ -14,8 +14,17 @@ from neuroleon.common.errors import ConfigError, DataError
 SCHEMES = ("s3", "hf", "http", "https")
 TIMEOUT_S = 60.0  # without a byte from the server
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # waits before the tries that follow the first
-# Base classes of aiohttp, botocore and httpx for what may pass; by name, so that none of them has to be imported.
-_TRANSIENT = frozenset({"ClientPayloadError", "ClientConnectionError", "HTTPClientError", "TransportError"})
+# Base classes of Python, aiohttp, botocore and httpx for what may pass; by name, so that none has to be imported.
+_TRANSIENT = frozenset(
+    {
+        "TimeoutError",
+        "ConnectionError",
+        "ClientPayloadError",
+        "ClientConnectionError",
+        "HTTPClientError",
+        "TransportError",
+    }
+)
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 T = TypeVar("T")
 
@@ -94,8 +103,7 @@ def _status(error: Exception) -> int | None:
 def _may_pass(error: Exception) -> bool:
     if (status := _status(error)) is not None:
         return status in _BUSY
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return isinstance(error, TimeoutError | ConnectionError) or bool(names & _TRANSIENT)
+    return bool({kind.__name__ for kind in type(error).__mro__} & _TRANSIENT)
 
 
 def _reason(error: Exception) -> str:
