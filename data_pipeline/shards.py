@@ -155,7 +155,7 @@ class ShardReader:
     def __init__(self, folder: Location, split: str) -> None:
         if split not in SPLITS:
             raise DataError(f"{folder}: split {split!r} was asked for; there are {', '.join(SPLITS)}")
-        self.folder = Folder.at(folder)
+        self.folder, self.split = Folder.at(folder), split
         self.manifest = read_manifest(self.folder)
         self.shards = [shard for shard in shards_of(self.folder, self.manifest) if shard.split == split]
         for shard in self.shards:

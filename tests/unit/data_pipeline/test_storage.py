@@ -1,4 +1,4 @@
-"""Shards behind an address are read as those of a folder are, or it is said what is wrong: nothing hangs, nothing lacks."""
+"""Shards behind an address are read as those of a folder are, or it is said what is wrong."""
 
 import multiprocessing
 import os
@@ -186,7 +186,7 @@ def test_a_server_that_hangs_is_left_after_the_time_out(server: Server, monkeypa
     monkeypatch.setattr(remote, "BACKOFF_S", (0.01,))
     server.faults[SHARD] = [hang, hang]
     started = time.monotonic()
-    with pytest.raises(DataError, match="2 tries .*Timeout"):
+    with pytest.raises(DataError, match=r"2 tries .*Timeout"):
         numbers(server.url)
     assert time.monotonic() - started < 5
     server.faults[SHARD] = [hang]
