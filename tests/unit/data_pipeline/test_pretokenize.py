@@ -231,7 +231,7 @@ def test_pictures_and_texts_of_webdataset_become_tokens(tokenizers: Tokenizers, 
 def test_eeg_that_nothing_describes_is_refused(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:
     write_shard(shard_path(tmp_path / "in", "train", 0), [{**trials[0], "json": {"i": 1}}])
     index_shards(tmp_path / "in", {"train": ["*.tar"]})
-    with pytest.raises(DataError, match="trial-0.npy without the json"):
+    with pytest.raises(DataError, match=r"trial-0\.npy without the json"):
         tokenize_shards([tmp_path / "in"], tokenizers, tmp_path / "out")
 
 
