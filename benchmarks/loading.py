@@ -193,8 +193,8 @@ def main() -> None:
         found = in_process("resume", folder, given)
         print(
             f"\nfrom nothing to the batch at position 10^9: {found['batch_s']:.2f} s, with the verification of the "
-            f"shards it touches\nposition 10^9 in the order of 100 000 shards with 10^9 records: {found['order_s']:.3f} s, "
-            f"{found['order_mb']:.0f} MB"
+            f"shards it touches\nposition 10^9 in the order of 100 000 shards with 10^9 records: "
+            f"{found['order_s']:.3f} s, {found['order_mb']:.0f} MB"
         )
 
 

@@ -17,6 +17,9 @@ from neuroleon.data_pipeline.import_shards import index_shards
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.data_pipeline.tar_members import scan
+from neuroleon.training.model_card import SampleSet, model_card
+from neuroleon.training.stages.image_tokenizer import ShardPictures
+from neuroleon.training.stages.text_tokenizer import TextTokenizerConfig, TextTokenizerStage
 from prepare import main
 
 
@@ -61,6 +64,18 @@ def test_shards_of_webdataset_are_read_with_the_contents_that_it_reads(tmp_path:
         assert record["txt"] == sample["txt"].decode()
         np.testing.assert_array_equal(record["jpg"], np.array(Image.open(io.BytesIO(sample["jpg"])).convert("RGB")))
     assert json.loads((tmp_path / "recipe.json").read_text())["licence"] == "CC-BY-4.0"
+
+
+def test_an_indexed_set_can_be_trained_on(tmp_path: Path) -> None:
+    write_plain(tmp_path / "pairs")
+    index_shards(tmp_path / "pairs", {"train": ["*.tar"]}, licence="CC0")
+    found = SampleSet.read(tmp_path / "pairs")
+    assert found.preprocess is None
+    assert "| pairs | pairs | CC0 |" in model_card([found.recipe], ["text2image"], {}, 1)
+    pictures = ShardPictures(tmp_path / "pairs", "train", 32)
+    assert len(pictures) == 10 and pictures[9].shape == (32, 32, 3)
+    stage = TextTokenizerStage(TextTokenizerConfig(samples=(str(tmp_path / "pairs"),), size=300), 0)
+    assert {f"a picture of {i}" for i in range(10)} <= set(stage._texts())
 
 
 def test_shards_of_ours_are_read_by_webdataset(tmp_path: Path) -> None:
