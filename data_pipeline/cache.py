@@ -79,7 +79,7 @@ class Cache:
             None if what was written is another file, which is not kept.
 
         Raises:
-            ConfigError: it is larger than the whole cache.
+            ConfigError: it is larger than the whole cache, or the folder cannot be written to.
         """
         if size is not None and size > self.limit:
             raise ConfigError(
@@ -89,7 +89,7 @@ class Cache:
         target = self.folder / sha256
         if self._holds(target):
             return target
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         with FileLock(self.folder / f"{sha256[:2]}.lock"):  # so that processes that want the same file load it once
             if self._holds(target):  # another process was faster
                 return target
@@ -106,6 +106,15 @@ class Cache:
                 part.unlink(missing_ok=True)
                 _digests.pop(part, None)
         return target
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self.folder, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise ConfigError(f"{self.folder}: no folder to write remote shards to; name another in NEUROLEON_CACHE")
 
     def _holds(self, target: Path) -> bool:
         """Whether the file is here and whole; it then counts as just used."""

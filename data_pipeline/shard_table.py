@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.files import MANIFEST, read_json
+from neuroleon.common.files import MANIFEST, parse_json
 from neuroleon.data_pipeline.cache import Stamp, digested
 from neuroleon.data_pipeline.members import MAX_MEMBER_BYTES, SUFFIXES
 from neuroleon.data_pipeline.splits import SPLITS
@@ -76,7 +76,7 @@ class Shard:
         index = index_name(self.name)
         where = self.folder.where(index)
         try:
-            members = read_json(self.folder.verified(index, self.index_sha256))["members"]
+            members = parse_json(self.folder.verified_content(index, self.index_sha256), where)["members"]
             for key, places in members:
                 self._check(key, places)
             made = Table.of(members, path)

@@ -23,10 +23,9 @@ from neuroleon.data_pipeline.cache import stamp
 from neuroleon.data_pipeline.members import MAX_MEMBER_BYTES, Record, encode
 from neuroleon.data_pipeline.shard_table import FORMAT, Table, index_name, read_manifest, shards_of
 from neuroleon.data_pipeline.splits import SPLITS
-from neuroleon.data_pipeline.storage import Folder, Location
+from neuroleon.data_pipeline.storage import TRIES, Folder, Location
 from neuroleon.data_pipeline.tar_members import KEY, scan
 
-TRIES = 5
 TABLES = 64  # shards of which a reader remembers where the members lie; more than a window of `order.ShardOrder`
 
 
@@ -213,7 +212,10 @@ class ShardReader:
                 if len(self._tables) > TABLES:
                     self._tables.popitem(last=False)
                 return file, table
-        raise DataError(f"{shard.where}: it keeps changing while it is read; stop what writes to it")
+        raise DataError(
+            f"{shard.where}: it changes, or leaves the cache, before it can be read; stop what writes to it, or "
+            "raise NEUROLEON_CACHE_GB"
+        )
 
 
 def _same(table: Table) -> BinaryIO | None:

@@ -6,6 +6,7 @@ Only these: `pipe:` and the like would run a program.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from neuroleon.data_pipeline.cache import Cache, digest
 
 Location = str | Path  # a path, or an address as text: pathlib would make one slash of the two
 REMEDY = "the file is damaged or was changed: copy it again or prepare it again"
+TRIES = 5  # to open a file before it leaves a crowded cache
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
@@ -112,6 +114,21 @@ class Folder:
             raise DataError(f"{where}: missing, though {MANIFEST} lists it; copy the folder again or prepare it again")
         if size is not None and (n_bytes := path.stat().st_size) != size:
             raise DataError(f"{where}: {n_bytes} bytes, {MANIFEST} says {size}; {REMEDY}")
-        if (content := digest(path)) != sha256:
+        try:
+            content = digest(path)
+        except OSError as error:
+            raise DataError(f"{where}: cannot be read ({error.strerror}); mend the disk or its rights") from None
+        if content != sha256:
             raise DataError(f"{where}: sha256 is {content[:12]}, {MANIFEST} says {sha256[:12]}; {REMEDY}")
         return path
+
+    def verified_content(self, file: str, sha256: str) -> bytes:
+        """What a file of the folder holds.
+
+        Raises:
+            DataError: as `verified`.
+        """
+        for _ in range(TRIES):
+            with suppress(FileNotFoundError):  # another process has made room in the cache
+                return self.verified(file, sha256).read_bytes()
+        raise DataError(f"{self.where(file)}: leaves the cache before it can be read; raise NEUROLEON_CACHE_GB")

@@ -280,6 +280,13 @@ def test_a_cache_of_no_use_is_refused(server: Server, monkeypatch: pytest.Monkey
         numbers(server.url)
 
 
+def test_a_cache_that_cannot_be_written_is_refused(server: Server, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ConfigError, match="name another in NEUROLEON_CACHE"):
+        numbers(server.url)
+
+
 def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     class Files:
         def get_file(self, url: str, target: str) -> None:

@@ -126,7 +126,9 @@ def test_data_in_a_bucket_are_the_same_data(data: DocumentsConfig, tmp_path: Pat
     with torch.no_grad():
         assert far.validate(module) == near.validate(module)
         far.export(module, tmp_path / "model")
-    assert NeuroleonPipeline.load(tmp_path / "model").labels["shapes"].labels.keys() == {"circle", "square"}
+        near.export(module, tmp_path / "same")
+    labels, same = ({p.name: p.read_bytes() for p in (tmp_path / m).glob("labels*")} for m in ("model", "same"))
+    assert labels == same != {}
 
 
 def test_the_exported_folder_is_a_whole_model(pretrained: Path) -> None:
