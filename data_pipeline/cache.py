@@ -87,9 +87,9 @@ class Cache:
                 "raise NEUROLEON_CACHE_GB"
             )
         target = self.folder / sha256
+        self._make_folder()
         if self._holds(target):
             return target
-        self._make_folder()
         with FileLock(self.folder / f"{sha256[:2]}.lock"):  # so that processes that want the same file load it once
             if self._holds(target):  # another process was faster
                 return target

@@ -51,8 +51,8 @@ def test_records_of_a_window_come_from_its_shards_alone(sizes, window: int, epoc
             done, open_, seen = done | open_, set(), 0
 
 
-def test_orders_differ_by_seed_name_and_epoch() -> None:
-    sizes = (20,) * 10
+@pytest.mark.parametrize("sizes", [(20,) * 10, (200,)])
+def test_orders_differ_by_seed_name_and_epoch(sizes) -> None:
     orders = [
         tuple(order_of(sizes, key).place(p) for p in range(epoch * 200, epoch * 200 + 200))
         for key in ((0, "set"), (1, "set"), (0, "other"))
