@@ -300,7 +300,7 @@ def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -
 
 def read_in_process(url: str, seed: int, answers: "multiprocessing.Queue") -> None:
     reader = ShardReader(url, "train")
-    order = np.random.default_rng(seed).permutation(30).tolist()
+    order = np.random.default_rng(seed).permutation(30)[:12].tolist()
     answers.put([reader[i]["json"]["i"] for i in order] == order)
 
 
