@@ -51,7 +51,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--n", type=int, default=4, help="number of answers")
     p.add_argument("--best-of", type=int, default=1, help="each answer is the one, of so many, that the EEG speaks for")
     p.add_argument(
-        "--memory", type=Path, nargs="+", default=[], help="token folders: like training documents come first"
+        "--memory", type=str, nargs="+", default=[], help="token folders: like training documents come first"
     )
     p.add_argument("--retrieve", type=int | None, help="how many documents of --memory (default: as in training, or 2)")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers")
@@ -356,7 +356,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "best_of": args.best_of,
         "precision": args.precision,
         "settings": asdict(settings),
-        "memory": [str(folder) for folder in args.memory],
+        "memory": list(args.memory),
         "retrieval": asdict(retrieval) if args.memory else None,
     }
     write(args.out, results, stretch, asked | _provenance(args, pipeline, stretch) | {"likelihoods": likelihoods})

@@ -59,6 +59,18 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def parse_json(content: bytes, where: str) -> Any:
+    """The value of strict JSON in UTF-8.
+
+    Raises:
+        DataError: not JSON, or it holds NaN or an infinity; `where` names it.
+    """
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not valid JSON ({error}); restore the file or make it anew") from None
+
+
 def read_json(path: Path) -> Any:
     """Read strict JSON.
 
@@ -66,11 +78,10 @@ def read_json(path: Path) -> Any:
         DataError: the file is absent, not JSON, or holds NaN or an infinity.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}); restore the file or make it anew") from None
+    return parse_json(content, str(path))
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.data_pipeline.storage import Location
 
 BATCH = 32
 
 
-def write_embeddings(samples: Sequence[Path], of: Literal["text", "image"], model: str, out: Path) -> int:
+def write_embeddings(samples: Sequence[Location], of: Literal["text", "image"], model: str, out: Path) -> int:
     """Embed every label text, or every picture, that the folders of sample shards hold; write `out`, return how many.
 
     `model` is a folder or hub id of a network that transformers' AutoModel loads, with its tokenizer (text) or image
@@ -43,19 +44,19 @@ def write_embeddings(samples: Sequence[Path], of: Literal["text", "image"], mode
     return len(items)
 
 
-def _records(samples: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
+def _records(samples: Sequence[Location]) -> Iterator[Mapping[str, Any]]:
     for folder in samples:
         for split in SPLITS:
             yield from ShardReader(folder, split)
 
 
-def _texts(samples: Sequence[Path]) -> dict[str, str]:
+def _texts(samples: Sequence[Location]) -> dict[str, str]:
     """Label text -> what is embedded: the text itself."""
     texts = (record["json"].get("label_text") for record in _records(samples))
     return {text: text for text in texts if text}
 
 
-def _pictures(samples: Sequence[Path]) -> dict[str, np.ndarray]:
+def _pictures(samples: Sequence[Location]) -> dict[str, np.ndarray]:
     """Image key -> uint8 (H, W, 3)."""
     found: dict[str, np.ndarray] = {}
     for record in _records(samples):

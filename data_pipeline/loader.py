@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.common.files import read_json
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.causal_mask import Masking, rotate_spans
+from neuroleon.data_pipeline.order import WINDOW, ShardOrder
 from neuroleon.data_pipeline.packing import LossWeights, pack
 from neuroleon.data_pipeline.pretokenize import INSTRUCTIONS, VOCABULARY
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.retrieval.augment import augmented, find, render_found
 from neuroleon.retrieval.encoder import Encoder
 from neuroleon.retrieval.memory import Memory, Retrieval, guard_of
@@ -36,13 +36,15 @@ class DocumentConfig:
 
     `recipes` weighs token folders by name (empty: by their number of records), `tasks` weighs tasks among those that a
     record can serve (empty: all alike). `condition_dropout` makes a document unconditional, for guidance. `retrieval`
-    puts like documents of the same folders before one, as many as the row has room for.
+    puts like documents of the same folders before one, as many as the row has room for. Records are mixed inside of
+    `shuffle_shards` shards; a set of fewer is mixed as a whole.
     """
 
     seed: int = 0
     split: str = "train"
     length: int = 1024
     documents_per_batch: int = 16
+    shuffle_shards: int = WINDOW
     recipes: dict[str, float] = field(default_factory=dict)
     tasks: dict[str, float] = field(default_factory=dict)
     condition_dropout: float = 0.1
@@ -53,6 +55,8 @@ class DocumentConfig:
     def __post_init__(self) -> None:
         if self.length < 1 or self.documents_per_batch < 1:
             raise ConfigError(f"length {self.length} and documents_per_batch {self.documents_per_batch}: at least 1")
+        if self.shuffle_shards < 1:
+            raise ConfigError(f"shuffle_shards is {self.shuffle_shards}; expected at least 1")
         if not 0 <= self.condition_dropout <= 1:
             raise ConfigError(f"condition_dropout is {self.condition_dropout}; expected 0 .. 1")
         if unknown := sorted(set(self.tasks) - set(TASKS)):
@@ -116,29 +120,36 @@ class TokenRecord:
 
 
 class TokenFolder:
-    """One recipe's token shards of one split.
+    """One recipe's token shards of one split, on this machine or behind an address.
 
     Raises:
         DataError: damaged or unfinished.
         CheckpointError: tokenized with another vocabulary.
     """
 
-    def __init__(self, folder: Path, split: str, vocabulary: Vocabulary) -> None:
-        self.name = folder.name
-        vocabulary.require(Vocabulary.load(folder / VOCABULARY).fingerprint, str(folder))
+    def __init__(self, folder: Location, split: str, vocabulary: Vocabulary) -> None:
+        at = Folder.at(folder)
+        self.name = at.name
+        theirs = Vocabulary.of_json(at.read_json(VOCABULARY), at.where(VOCABULARY))
+        vocabulary.require(theirs.fingerprint, str(at))
         self._reader = ShardReader(folder, split)
-        wordings = read_json(folder / INSTRUCTIONS)
+        wordings = at.read_json(INSTRUCTIONS)
         self.instructions = {task: [np.array(ids, np.int32) for ids in lists] for task, lists in wordings.items()}
 
     def __len__(self) -> int:
         return len(self._reader)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Records of each shard."""
+        return tuple(shard.n_samples for shard in self._reader.shards)
 
     def __getitem__(self, i: int) -> TokenRecord:
         record = self._reader[i]
         return TokenRecord(record["npy"], record["json"], f"{self.name}/{record['__key__']}")
 
 
-def training_memory(token_folders: Sequence[Path], vocabulary: Vocabulary, encoder: Encoder) -> Memory:
+def training_memory(token_folders: Sequence[Location], vocabulary: Vocabulary, encoder: Encoder) -> Memory:
     """The training records of token folders as a memory.
 
     Raises:
@@ -149,8 +160,8 @@ def training_memory(token_folders: Sequence[Path], vocabulary: Vocabulary, encod
     return Memory(list(_open(token_folders, "train", vocabulary).values()), encoder)
 
 
-def _open(token_folders: Sequence[Path], split: str, vocabulary: Vocabulary) -> dict[str, TokenFolder]:
-    folders = [TokenFolder(Path(path), split, vocabulary) for path in token_folders]
+def _open(token_folders: Sequence[Location], split: str, vocabulary: Vocabulary) -> dict[str, TokenFolder]:
+    folders = [TokenFolder(path, split, vocabulary) for path in token_folders]
     named = {folder.name: folder for folder in folders}
     if len(named) != len(folders):
         raise ConfigError(f"token folders {[f.name for f in folders]}: a name comes twice; rename one")
@@ -161,7 +172,7 @@ class DocumentSource:
     """Documents of several token folders, mixed by weight.
 
     In every `ROUND` positions each recipe has its share, and a recipe's records come in a new random order every epoch,
-    each exactly once.
+    each exactly once (`order.ShardOrder`).
 
     Args:
         encoder: of what is looked for, with `config.retrieval`.
@@ -173,7 +184,7 @@ class DocumentSource:
 
     def __init__(
         self,
-        token_folders: Sequence[Path],
+        token_folders: Sequence[Location],
         vocabulary: Vocabulary,
         config: DocumentConfig,
         encoder: Encoder | None = None,
@@ -182,6 +193,10 @@ class DocumentSource:
         self.config = config
         self._folders = _open(token_folders, config.split, vocabulary)
         self._shares = _shares(self._folders, config)
+        self._orders = {
+            name: ShardOrder(self._folders[name].sizes, (config.seed, name), config.shuffle_shards)
+            for name in self._shares
+        }
         self._tasks = {n: w for n, w in (config.tasks or dict.fromkeys(TASKS, 1.0)).items() if w > 0}
         for name in self._shares:
             self._choose_task(self._folders[name][0], generator("first record", name))
@@ -198,9 +213,7 @@ class DocumentSource:
         chosen = order[offset]
         name = list(self._shares)[chosen]
         earlier = number * self._shares[name] + int(np.count_nonzero(order[:offset] == chosen))
-        n_records = len(self._folders[name])
-        epoch, i = divmod(earlier, n_records)
-        return name, int(_order(self.config.seed, name, epoch, n_records)[i])
+        return name, self._orders[name].number(earlier)
 
     def document(self, position: int) -> Rendered:
         """The document at a position: record, task, wording, variant, dropout and masking all drawn from it.
@@ -261,12 +274,6 @@ class DocumentSource:
 def _round(seed: int, shares: tuple[int, ...], number: int) -> np.ndarray:
     """Which recipe (by number) stands at each position of a round."""
     return generator("round", seed, number).permutation(np.repeat(np.arange(len(shares)), shares))
-
-
-@lru_cache(maxsize=128)
-def _order(seed: int, name: str, epoch: int, n_records: int) -> np.ndarray:
-    """The records of a recipe in the order of one epoch."""
-    return generator("epoch", seed, name, epoch).permutation(n_records)
 
 
 def _shares(folders: Mapping[str, TokenFolder], config: DocumentConfig) -> dict[str, int]:

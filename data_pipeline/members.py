@@ -5,6 +5,7 @@ Nothing here can run code: arrays never hold objects, JSON is plain, and picture
 
 import io
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,33 @@ def _array(content: bytes) -> np.ndarray:
     if min(shape, default=0) < 0 or count * dtype.itemsize != len(content) - buffer.tell():
         raise ValueError(f"the header says {shape} of {dtype}, the member holds {len(content) - buffer.tell()} bytes")
     return np.frombuffer(content, dtype, count, offset=buffer.tell()).reshape(shape).copy()
+
+
+class Record(Mapping[str, Any]):
+    """One sample: `record["json"]`, `record["npy"]`, `record["png"]` ..., each decoded when it is first asked for.
+
+    `record["__key__"]` is its key. Arrays come as numpy arrays, pictures as uint8 (height, width, 3).
+
+    Args:
+        where: the shard, for messages.
+    """
+
+    def __init__(self, key: str, contents: dict[str, bytes], where: str) -> None:
+        self._contents = contents
+        self._values: dict[str, Any] = {"__key__": key}
+        self._where = where
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            where = f"{self._where}: {self._values['__key__']}.{name}"
+            self._values[name] = decode(name, self._contents[name], where)
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would decode the member
+        return name == "__key__" or name in self._contents
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("__key__", *self._contents))
+
+    def __len__(self) -> int:
+        return 1 + len(self._contents)

@@ -7,7 +7,7 @@ Each shard is one task: a killed run goes on where it stopped.
 """
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -23,8 +23,11 @@ from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json, write_json
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.augment import augment
-from neuroleon.data_pipeline.shards import Record, ShardReader, index_path, write_manifest, write_shard
+from neuroleon.data_pipeline.plain_samples import sample_at
+from neuroleon.data_pipeline.shard_table import read_manifest
+from neuroleon.data_pipeline.shards import ShardReader, index_path, write_manifest, write_shard
 from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.base import Tokenizer
 from neuroleon.tokenizers.tasks import TASKS
@@ -84,11 +87,18 @@ class _Shard:
 
 
 def tokenize_shards(
-    samples: Sequence[Path], tokenizers: Tokenizers, out: Path, *, variants: int = 4, seed: int = 0, workers: int = 1
+    samples: Sequence[Location],
+    tokenizers: Tokenizers,
+    out: Path,
+    *,
+    variants: int = 4,
+    seed: int = 0,
+    workers: int = 1,
 ) -> list[Path]:
     """Tokenize the sample folders `samples` (each DIR/NAME) into `out`/NAME; shards that are there already stay.
 
     Args:
+        samples: what `prepare.py samples` wrote, or `prepare.py index` found: pictures and texts (`plain_samples`).
         variants: EEG tokenizations of a training sample: the clean one, then augmented ones. Other splits have one.
         workers: processes; 1 works in this one.
 
@@ -100,21 +110,22 @@ def tokenize_shards(
     """
     if variants < 1 or workers < 1:
         raise DataError(f"tokens: variants is {variants} and workers {workers}; expected at least 1 of each")
-    folders: list[Path] = []
-    shards: list[_Shard] = []
+    of_folder: dict[Path, list[_Shard]] = {}
     for source in samples:
-        folder = out / source.name
+        folder = out / Folder.at(source).name
         readers = {split: ShardReader(source, split) for split in SPLITS}
         _claim(folder, readers, tokenizers, variants, seed)
-        shards += _tasks(folder, readers, variants, seed)
-        folders.append(folder)
+        of_folder[folder] = list(_tasks(folder, readers, variants, seed))
+    shards = list(chain.from_iterable(of_folder.values()))
     todo = [shard for shard in shards if not (shard.path.is_file() and index_path(shard.path).is_file())]
     _run(todo, tokenizers, workers, done=len(shards) - len(todo))
-    for source, folder in zip(samples, folders, strict=True):
-        facts = ShardReader(source, SPLITS[0]).manifest
+    for source, (folder, made) in zip(samples, of_folder.items(), strict=True):
+        facts = read_manifest(Folder.at(source))
         facts = {name: value for name, value in facts.items() if name not in ("format", "shards", "n_samples")}
-        write_manifest(folder, samples=facts, **read_json(folder / SETTINGS))
-    return folders
+        write_manifest(
+            folder, [index_path(shard.path) for shard in made], samples=facts, **read_json(folder / SETTINGS)
+        )
+    return list(of_folder)
 
 
 def _claim(folder: Path, readers: dict[str, ShardReader], tokenizers: Tokenizers, variants: int, seed: int) -> None:
@@ -143,11 +154,9 @@ def _tasks(folder: Path, readers: dict[str, ShardReader], variants: int, seed: i
     """One task per sample shard, under the same name."""
     for split, reader in readers.items():
         start = 0
-        for name, entry in sorted(reader.manifest["shards"].items()):
-            if not name.startswith(f"{split}-"):
-                continue
-            stop = start + entry["n_samples"]
-            yield _Shard(reader, start, stop, folder / name, variants if split == "train" else 1, seed)
+        for one in reader.shards:
+            stop = start + one.n_samples
+            yield _Shard(reader, start, stop, folder / one.name, variants if split == "train" else 1, seed)
             start = stop
 
 
@@ -192,12 +201,13 @@ def _tokenize_in_worker(shard: _Shard) -> None:
 
 def _tokenize_shard(shard: _Shard, tokenizers: Tokenizers) -> None:
     starts = range(shard.start, shard.stop, _BATCH)
-    batches = ([shard.samples[i] for i in range(s, min(s + _BATCH, shard.stop))] for s in starts)
+    side = tokenizers.image.image_size
+    batches = ([sample_at(shard.samples, i, side) for i in range(s, min(s + _BATCH, shard.stop))] for s in starts)
     records = chain.from_iterable(_tokenize(batch, tokenizers, shard) for batch in batches)
-    write_shard(shard.path, records, required=("json", "npy"))
+    write_shard(shard.path, records, required=("json", "npy"), split=shard.samples.split)
 
 
-def _tokenize(samples: list[Record], tokenizers: Tokenizers, shard: _Shard) -> list[dict[str, Any]]:
+def _tokenize(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, shard: _Shard) -> list[dict[str, Any]]:
     """The token records of a batch of samples, each modality encoded in one call."""
     n = shard.variants
     with_eeg = [sample for sample in samples if "npy" in sample]
@@ -211,7 +221,7 @@ def _tokenize(samples: list[Record], tokenizers: Tokenizers, shard: _Shard) -> l
     return [_record(s, eeg.get(s["__key__"], []), image.get(s["__key__"]), tokenizers.text, step) for s in samples]
 
 
-def _variants(sample: Record, shard: _Shard) -> list[Window]:
+def _variants(sample: Mapping[str, Any], shard: _Shard) -> list[Window]:
     """The clean window, then augmented ones; which depends on the seed, the sample and the variant alone."""
     info = sample["json"]
     scale = float(info["scale_uV"])
@@ -226,7 +236,7 @@ def _variants(sample: Record, shard: _Shard) -> list[Window]:
     return [clean, *(augment(clean, generator(*name)) for name in names)]
 
 
-def _pictures(samples: list[Record], tokenizers: Tokenizers, path: Path) -> np.ndarray:
+def _pictures(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, path: Path) -> np.ndarray:
     side = tokenizers.image.image_size
     for sample in samples:
         if sample["png"].shape != (side, side, 3):
@@ -237,7 +247,9 @@ def _pictures(samples: list[Record], tokenizers: Tokenizers, path: Path) -> np.n
     return np.stack([sample["png"] for sample in samples])
 
 
-def _record(sample: Record, eeg: list[Any], image: np.ndarray | None, text: Tokenizer, step: int) -> dict[str, Any]:
+def _record(
+    sample: Mapping[str, Any], eeg: list[Any], image: np.ndarray | None, text: Tokenizer, step: int
+) -> dict[str, Any]:
     info, pieces, end = sample["json"], [], 0
 
     def put(ids: Sequence[int] | np.ndarray) -> list[int]:

@@ -5,27 +5,28 @@
     manifest.json               the shards of the folder and the facts of the data set
 
 webdataset alone reads five kinds of damage without an error (cut at a member, cut inside a sample, bad header, zeroed
-block, flipped bit); here size and sha256 are compared when a folder is opened.
+block, flipped bit); here size and sha256 of a shard are compared before the first of its samples is given out.
 """
 
 import os
-import re
-import tarfile
-from collections import Counter
+from bisect import bisect_right
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_file, sha256_json, write_json
-from neuroleon.data_pipeline.members import MAX_MEMBER_BYTES, SUFFIXES, decode, encode
+from neuroleon.data_pipeline.cache import stamp
+from neuroleon.data_pipeline.members import MAX_MEMBER_BYTES, Record, encode
+from neuroleon.data_pipeline.shard_table import FORMAT, Table, index_name, read_manifest, shards_of
 from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.data_pipeline.storage import TRIES, Folder, Location
+from neuroleon.data_pipeline.tar_members import KEY, scan
 
-FORMAT = 1
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")  # no dot: webdataset ends the key there; no slash: a key is no path
-_SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{6}}\.tar")
+TABLES = 64  # shards of which a reader remembers where the members lie; more than a window of `order.ShardOrder`
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:
@@ -35,11 +36,11 @@ def shard_path(folder: Path, split: str, number: int) -> Path:
 
 def index_path(shard: Path) -> Path:
     """The index beside a shard."""
-    return shard.with_suffix(".index.json")
+    return shard.with_name(index_name(shard.name))
 
 
 def write_shard(
-    path: Path, records: Iterable[Mapping[str, Any]], required: Iterable[str] = ("json",)
+    path: Path, records: Iterable[Mapping[str, Any]], required: Iterable[str] = ("json",), split: str | None = None
 ) -> dict[str, Any]:
     """Write records, each `{"__key__": str, suffix: value, ...}`, as one shard and its index.
 
@@ -47,9 +48,10 @@ def write_shard(
 
     Args:
         required: suffixes that every record must have.
+        split: the split it belongs to; without one, what the name begins with.
 
     Returns:
-        The index: `{"format", "shard", "n_samples", "bytes", "sha256", "required", "members"}`.
+        The index: `{"format", "shard", "split", "n_samples", "bytes", "sha256", "required", "members"}`.
 
     Raises:
         DataError: a key is unfit or comes twice, or a member is missing, too large, or of an unknown kind.
@@ -62,18 +64,28 @@ def write_shard(
         with temporary.open("wb") as file, TarWriter(file, encoder=False, mtime=0, user="", group="") as tar:
             for record in _checked(records, required, path.name):
                 tar.write(record)
-        members = _members(temporary)
-        index = {
-            "format": FORMAT,
-            "shard": path.name,
-            "bytes": temporary.stat().st_size,
-            "sha256": sha256_file(temporary),
-            "required": list(required),
-            "n_samples": len(members),
-            "members": members,
-        }
+        index = make_index(temporary, path.name, split or path.name.partition("-")[0], required)
     write_json(index_path(path), index)
     return index
+
+
+def make_index(tar: Path, name: str, split: str, required: tuple[str, ...]) -> dict[str, Any]:
+    """The index of a tar, read back from the file itself: what `write_shard` returns.
+
+    Raises:
+        DataError: as `tar_members.scan`.
+    """
+    members = [[key, places] for key, places in scan(tar)]
+    return {
+        "format": FORMAT,
+        "shard": name,
+        "split": split,
+        "bytes": tar.stat().st_size,
+        "sha256": sha256_file(tar),
+        "required": list(required),
+        "n_samples": len(members),
+        "members": members,
+    }
 
 
 @contextmanager
@@ -93,8 +105,10 @@ def _checked(records: Iterable[Mapping[str, Any]], required: tuple[str, ...], na
     seen: set[str] = set()
     for record in records:
         key = record["__key__"]
-        if not _KEY.fullmatch(key) or key in seen:
-            raise DataError(f"{name}: key {key!r} comes twice or is not made of 1-80 letters, digits, - and _")
+        if not KEY.fullmatch(key) or key in seen:
+            raise DataError(
+                f"{name}: key {key!r} comes twice or is not made of letters, digits, - and _, and / between"
+            )
         seen.add(key)
         encoded = {suffix: encode(suffix, value) for suffix, value in record.items() if suffix != "__key__"}
         if missing := [suffix for suffix in required if suffix not in encoded]:
@@ -104,149 +118,113 @@ def _checked(records: Iterable[Mapping[str, Any]], required: tuple[str, ...], na
         yield {"__key__": key, **encoded}
 
 
-def _members(path: Path) -> list[list[Any]]:
-    """[[key, {suffix: [offset, size]}], ...] in the order of the tar, read back from the file itself."""
-    members: dict[str, dict[str, list[int]]] = {}
-    with tarfile.open(path, "r:") as tar:
-        for member in tar:
-            key, _, suffix = member.name.partition(".")
-            members.setdefault(key, {})[suffix] = [member.offset_data, member.size]
-    return [[key, places] for key, places in members.items()]
-
-
-def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
-    """Write `manifest.json` from the indexes that lie in `folder`, with the data set's `facts` beside them."""
-    indexes = sorted(folder.glob("*.index.json"))
+def write_manifest(folder: Path, indexes: Iterable[Path] | None = None, /, **facts: Any) -> dict[str, Any]:
+    """Write `manifest.json` from `indexes`, or all that lie in `folder`, with the data set's `facts` beside them."""
     shards = {}
-    for path in indexes:
+    for path in sorted(folder.glob("*.index.json") if indexes is None else indexes):
         index = read_json(path)
-        entry = {name: index[name] for name in ("n_samples", "bytes", "sha256", "required")}
-        shards[index["shard"]] = {**entry, "index_sha256": sha256_file(path)}
+        name = path.relative_to(folder).as_posix().removesuffix(".index.json") + ".tar"
+        entry = {field: index[field] for field in ("n_samples", "bytes", "sha256", "required")}
+        split = index.get("split", name.partition("-")[0])  # format 1 had it in the name alone
+        shards[name] = {"split": split, **entry, "index_sha256": sha256_file(path)}
     samples: Counter[str] = Counter()
-    for name, entry in shards.items():
-        samples[name.partition("-")[0]] += entry["n_samples"]
+    for entry in shards.values():
+        samples[entry["split"]] += entry["n_samples"]
     manifest = {"format": FORMAT, **facts, "n_samples": dict(samples), "shards": shards}
     write_json(folder / MANIFEST, manifest)
     return manifest
 
 
-_verified: dict[Path, tuple[int, int, str]] = {}  # mtime, size and sha256 of the files already read by this process
-
-
-def _digest(path: Path) -> str:
-    """sha256 of a file, computed again only when its size or time of change differ."""
-    stat = path.stat()
-    known = _verified.get(path.resolve())
-    if known is None or known[:2] != (stat.st_mtime_ns, stat.st_size):
-        known = _verified[path.resolve()] = (stat.st_mtime_ns, stat.st_size, sha256_file(path))
-    return known[2]
-
-
-class Record(Mapping[str, Any]):
-    """One sample: `record["json"]`, `record["npy"]`, `record["png"]` ..., each decoded when it is first asked for.
-
-    `record["__key__"]` is its key. Arrays come as numpy arrays, pictures as uint8 (height, width, 3).
-    """
-
-    def __init__(self, key: str, contents: dict[str, bytes], shard: Path) -> None:
-        self._contents = contents
-        self._values: dict[str, Any] = {"__key__": key}
-        self._shard = shard
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._values:
-            where = f"{self._shard}: {self._values['__key__']}.{name}"
-            self._values[name] = decode(name, self._contents[name], where)
-        return self._values[name]
-
-    def __contains__(self, name: object) -> bool:  # Mapping's own would decode the member
-        return name == "__key__" or name in self._contents
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("__key__", *self._contents))
-
-    def __len__(self) -> int:
-        return 1 + len(self._contents)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    shard: Path
-    key: str
-    places: dict[str, list[int]]
-
-
 class ShardReader:
     """Random access to the samples of one split: `reader[i]` is the same sample on every machine.
 
+    Opening reads the manifest and looks for the files. A shard is verified when a process first reads from it, and read
+    again whenever its file has changed; it is all of its samples or an error.
+
     Args:
-        folder: holds `manifest.json` and the shards.
+        folder: holds `manifest.json` and the shards; a path, or an address (`storage.Folder`).
         split: `train`, `validation` or `test`; a split without shards has length 0.
 
     Raises:
-        DataError: a shard or index is missing, damaged, or not the one of the manifest; the message names it.
+        DataError: a shard or index is missing, damaged, or not the one of the manifest; the message names it. When a
+            sample is read, too.
+        ConfigError: the folder is an address of a kind that is not read.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Location, split: str) -> None:
         if split not in SPLITS:
             raise DataError(f"{folder}: split {split!r} was asked for; there are {', '.join(SPLITS)}")
-        if not (folder / MANIFEST).is_file():
-            raise DataError(f"{folder}: no {MANIFEST}; give a folder that prepare.py has finished")
-        self.manifest = read_json(folder / MANIFEST)
-        if self.manifest.get("format") != FORMAT:
-            found = self.manifest.get("format")
-            raise DataError(f"{folder / MANIFEST}: shard format {found}, this version reads {FORMAT}; prepare it again")
-        shards = {name: entry for name, entry in self.manifest["shards"].items() if name.startswith(f"{split}-")}
-        self._entries = [e for name in sorted(shards) for e in _verified_entries(folder, name, shards[name])]
-        self.fingerprint = sha256_json({name: entry["sha256"] for name, entry in shards.items()})
+        self.folder, self.split = Folder.at(folder), split
+        self.manifest = read_manifest(self.folder)
+        self.shards = [shard for shard in shards_of(self.folder, self.manifest) if shard.split == split]
+        for shard in self.shards:
+            shard.require_files()
+        self.fingerprint = sha256_json({shard.name: shard.sha256 for shard in self.shards})
+        self._ends = list(accumulate(shard.n_samples for shard in self.shards))
+        self._tables: OrderedDict[int, Table] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, i: int) -> Record:
-        entry = self._entries[i]
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sample {i} of {len(self)}")
+        i %= len(self)
+        number = bisect_right(self._ends, i)
+        shard = self.shards[number]
+        file, table = self._opened(number)
         contents = {}
-        with entry.shard.open("rb") as file:
-            for suffix, (offset, size) in entry.places.items():
+        with file:
+            key, places = table.places(i - self._ends[number] + shard.n_samples)
+            for suffix, offset, size in places:
                 file.seek(offset)
                 contents[suffix] = file.read(size)
                 if len(contents[suffix]) != size:
-                    raise DataError(
-                        f"{entry.shard}: ended inside {entry.key}.{suffix}; the file changed while it was open"
-                    )
-        return Record(entry.key, contents, entry.shard)
+                    raise DataError(f"{shard.where}: ended inside {key}.{suffix}; the file changed while it was open")
+        return Record(key, contents, shard.where)
 
     def __iter__(self) -> Iterator[Record]:
         return (self[i] for i in range(len(self)))
 
+    def verify(self) -> None:
+        """Read every shard of the split whole.
 
-def _verified_entries(folder: Path, name: str, entry: dict[str, Any]) -> list[_Entry]:
-    path = folder / name
-    if not _SHARD.fullmatch(name):
-        raise DataError(f"{folder / MANIFEST}: {name!r} is no name of a shard, such as train-000000.tar")
-    for file in (path, index_path(path)):
-        if not file.is_file():
-            raise DataError(f"{file}: missing, though {MANIFEST} lists it; copy the folder again or prepare it again")
-    if path.stat().st_size != entry["bytes"]:
-        raise DataError(f"{path}: {path.stat().st_size} bytes, {MANIFEST} says {entry['bytes']}; {_REMEDY}")
-    for file, expected in ((path, entry["sha256"]), (index_path(path), entry["index_sha256"])):
-        if (found := _digest(file)) != expected:
-            raise DataError(f"{file}: sha256 is {found[:12]}, {MANIFEST} says {expected[:12]}; {_REMEDY}")
-    members = read_json(index_path(path))["members"]
-    for key, places in members:
-        _check_places(path, key, places, entry)
-    if len(members) != entry["n_samples"]:
-        raise DataError(f"{index_path(path)}: {len(members)} samples, {MANIFEST} says {entry['n_samples']}; {_REMEDY}")
-    return [_Entry(path, key, places) for key, places in members]
+        Raises:
+            DataError: a shard is damaged; the message names the first one.
+        """
+        for number in range(len(self.shards)):
+            self._opened(number)[0].close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_tables": OrderedDict()}  # another process verifies for itself
+
+    def _opened(self, number: int) -> tuple[BinaryIO, Table]:
+        """A shard's file and table. The file is the one that was verified, or it is verified again."""
+        table = self._tables.get(number)
+        if table is not None and (file := _same(table)) is not None:
+            self._tables.move_to_end(number)
+            return file, table
+        shard = self.shards[number]
+        for _ in range(TRIES):
+            path = shard.path()
+            table = self._tables[number] = shard.table(path)
+            if (file := _same(table)) is not None:
+                if len(self._tables) > TABLES:
+                    self._tables.popitem(last=False)
+                return file, table
+        raise DataError(
+            f"{shard.where}: it changes, or leaves the cache, before it can be read; stop what writes to it, or "
+            "raise NEUROLEON_CACHE_GB"
+        )
 
 
-def _check_places(path: Path, key: str, places: dict[str, list[int]], entry: dict[str, Any]) -> None:
-    """A manifest can be forged together with its index: no place may be outside the file, no kind outside the list."""
-    if not _KEY.fullmatch(key) or not set(entry["required"]) <= set(places) <= set(SUFFIXES):
-        raise DataError(f"{path}: sample {key[:80]!r} has members {sorted(places)}, required are {entry['required']}")
-    for suffix, (offset, size) in places.items():
-        if offset < 0 or not 0 <= size <= MAX_MEMBER_BYTES or offset + size > entry["bytes"]:
-            raise DataError(f"{index_path(path)}: {key}.{suffix} lies outside of the shard; {_REMEDY}")
-
-
-_REMEDY = "the file is damaged or was changed: copy it again or prepare it again"
+def _same(table: Table) -> BinaryIO | None:
+    """The file that a table was made for, open; None if it is another now, or has left a crowded cache."""
+    try:
+        file = table.path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+    if stamp(file) == table.stamp:
+        return file
+    file.close()
+    return None

@@ -10,7 +10,8 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
-from neuroleon.data_pipeline.shards import Record, ShardReader
+from neuroleon.data_pipeline.members import Record
+from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.evaluation.audit import Audit, audit_splits
 from neuroleon.signals.window import Window

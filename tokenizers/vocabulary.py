@@ -212,34 +212,44 @@ class Vocabulary:
             DataError: no such file, or no JSON.
             CheckpointError: a field is missing, unknown or wrong; the file was edited; a special id moved.
         """
-        content = read_json(path)
-        _require_keys(path, content, ("format", "fingerprint", "specials", "ranges"))
+        return cls.of_json(read_json(path), str(path))
+
+    @classmethod
+    def of_json(cls, content: Any, where: str) -> "Vocabulary":
+        """From the value of `vocabulary.json`; `where` names it.
+
+        Raises:
+            CheckpointError: as `load`.
+        """
+        _require_keys(where, content, ("format", "fingerprint", "specials", "ranges"))
         if content["format"] != FORMAT:
-            raise CheckpointError(f"{path}: format {content['format']}, this program reads {FORMAT}; make it anew")
+            raise CheckpointError(f"{where}: format {content['format']}, this program reads {FORMAT}; make it anew")
         moved = {n: i for n, i in content["specials"].items() if SPECIAL_IDS.get(n) != i}
         if moved:
-            raise CheckpointError(f"{path}: special ids {moved} are not this program's; use the version that made them")
-        vocabulary = cls(*(_read_range(path, r) for r in _three(path, content["ranges"])))
-        vocabulary.require(content["fingerprint"], str(path))
+            raise CheckpointError(
+                f"{where}: special ids {moved} are not this program's; use the version that made them"
+            )
+        vocabulary = cls(*(_read_range(where, r) for r in _three(where, content["ranges"])))
+        vocabulary.require(content["fingerprint"], where)
         return vocabulary
 
 
-def _three(path: Path, ranges: Any) -> Sequence[Any]:
+def _three(where: str, ranges: Any) -> Sequence[Any]:
     if not isinstance(ranges, list) or len(ranges) != len(MODALITIES):
-        raise CheckpointError(f"{path}: expected the ranges {', '.join(MODALITIES)}, found {ranges}; copy it again")
+        raise CheckpointError(f"{where}: expected the ranges {', '.join(MODALITIES)}, found {ranges}; copy it again")
     return ranges
 
 
-def _read_range(path: Path, content: Any) -> Range:
-    _require_keys(path, content, ("modality", "start", "size", "tokens", "fingerprint"))
+def _read_range(where: str, content: Any) -> Range:
+    _require_keys(where, content, ("modality", "start", "size", "tokens", "fingerprint"))
     kinds = {"modality": str, "start": int, "size": int, "tokens": int, "fingerprint": str}
     wrong = {k: v for k, v in content.items() if type(v) is not kinds[k]}
     if wrong:
-        raise CheckpointError(f"{path}: {wrong} in a range; expected {kinds}; copy the file again")
+        raise CheckpointError(f"{where}: {wrong} in a range; expected {kinds}; copy the file again")
     return Range(**content)
 
 
-def _require_keys(path: Path, content: Any, keys: tuple[str, ...]) -> None:
+def _require_keys(where: str, content: Any, keys: tuple[str, ...]) -> None:
     found = sorted(content) if isinstance(content, dict) else type(content).__name__
     if found != sorted(keys):
-        raise CheckpointError(f"{path}: has {found}, expected exactly {sorted(keys)}; copy the file again")
+        raise CheckpointError(f"{where}: has {found}, expected exactly {sorted(keys)}; copy the file again")

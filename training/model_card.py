@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuroleon.common.errors import ConfigError
-from neuroleon.common.files import read_json
-from neuroleon.common.pictures import open_picture
+from neuroleon.common.pictures import decode_picture
+from neuroleon.data_pipeline.shard_table import read_manifest, shards_of
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.decoding.labels import Label, LabelSet
 from neuroleon.signals.preprocess import Preprocess
 
@@ -19,21 +21,21 @@ PICTURES_PER_LABEL = 16
 class SampleSet:
     """What a folder of sample shards says of itself: `recipe.json`, and `preprocess.json` where the set has EEG."""
 
-    folder: Path
+    folder: Folder
     recipe: dict[str, Any]
     preprocess: Preprocess | None
 
     @classmethod
-    def read(cls, folder: Path) -> "SampleSet":
-        """Read a folder that `prepare.py samples` wrote.
+    def read(cls, location: Location) -> "SampleSet":
+        """Read a folder that `prepare.py samples` or `prepare.py index` wrote; it may lie behind an address.
 
         Raises:
             DataError: a file is missing or damaged.
         """
-        shards = read_json(folder / "manifest.json")["shards"].values()
-        has_eeg = any("npy" in shard["required"] for shard in shards)
-        preprocess = Preprocess.from_json(read_json(folder / "preprocess.json")) if has_eeg else None
-        return cls(folder=folder, recipe=read_json(folder / "recipe.json"), preprocess=preprocess)
+        folder = Folder.at(location)
+        has_eeg = any("npy" in shard.required for shard in shards_of(folder, read_manifest(folder)))
+        preprocess = Preprocess.from_json(folder.read_json("preprocess.json")) if has_eeg else None
+        return cls(folder=folder, recipe=folder.read_json("recipe.json"), preprocess=preprocess)
 
     def labels(self) -> LabelSet:
         """The labels that the train split teaches: their words, and their pictures where the licence lets them go on.
@@ -43,7 +45,7 @@ class SampleSet:
         """
         wordings: dict[str, dict[str, None]] = {}
         duration_s = None
-        for record in ShardReader(self.folder, "train"):
+        for record in ShardReader(self.folder.address, "train"):
             info = record["json"]
             if info["label"] is not None and info["label_text"]:
                 wordings.setdefault(info["label"], {}).update(dict.fromkeys(info["texts"] or ()))
@@ -55,7 +57,7 @@ class SampleSet:
                 label: Label(
                     text=self.recipe["label_text"][label],
                     wordings=tuple(said),
-                    pictures=tuple(open_picture(self.folder / p) for p in pictures.get(label, ())[:PICTURES_PER_LABEL]),
+                    pictures=tuple(map(self._picture, pictures.get(label, ())[:PICTURES_PER_LABEL])),
                 )
                 for label, said in sorted(wordings.items())
             },
@@ -63,6 +65,9 @@ class SampleSet:
             tmin_s=windows[0]["tmin_s"],
             duration_s=duration_s,
         )
+
+    def _picture(self, file: str) -> np.ndarray:
+        return decode_picture(self.folder.read(file), self.folder.where(file))
 
 
 def shared_preprocess(found: Mapping[str, Preprocess]) -> Preprocess:

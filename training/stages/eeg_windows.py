@@ -16,6 +16,7 @@ from torch import Tensor
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.augment import AMPLITUDE, MIN_CHANNELS_TO_DROP, SHIFT_SAMPLES
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.signals.montage import electrodes
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.tokenizer import CLIP
@@ -45,7 +46,7 @@ class EEGDataConfig:
         validation_windows: windows of each set that are validated on.
     """
 
-    samples: list[Path]
+    samples: list[Location]
     aligned: list[str] = field(default_factory=list)
     embeddings: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class Trial:
 class WindowSet:
     """One split of one set; `set[i]` reads a window from its shard."""
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Location, split: str) -> None:
         self.reader = ShardReader(folder, split)
         shards = self.reader.manifest["shards"].values()
         self.has_eeg = all("npy" in shard["required"] for shard in shards)
@@ -126,8 +127,9 @@ class Mixture:
 
     def __init__(self, config: EEGDataConfig) -> None:
         self.config = config
-        self.train = {folder.name: WindowSet(folder, "train") for folder in config.samples}
-        self.validation = {folder.name: WindowSet(folder, "validation") for folder in config.samples}
+        folders = {Folder.at(location).name: location for location in config.samples}
+        self.train = {name: WindowSet(location, "train") for name, location in folders.items()}
+        self.validation = {name: WindowSet(location, "validation") for name, location in folders.items()}
         self.train = {name: windows for name, windows in self.train.items() if len(windows)}
         self.names = sorted(self.train)
         named = set(config.aligned) | set(config.weights) | set(config.embeddings)

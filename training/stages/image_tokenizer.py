@@ -14,7 +14,9 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_file, sha256_json
 from neuroleon.common.pictures import centre_square, find_pictures, open_picture, resized
 from neuroleon.common.seed import generator
+from neuroleon.data_pipeline.plain_samples import sample_at
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.storage import Location
 from neuroleon.tokenizers.image import ImageTokenizer, to_floats
 from neuroleon.tokenizers.vqgan import VQGANConfig
 from neuroleon.tokenizers.vqgan_loss import VQGANLossConfig, VQGANTraining
@@ -62,7 +64,7 @@ class ImageTokenizerConfig:
 class ShardPictures:
     """The png members of one split of a folder of sample shards, `len` of them."""
 
-    def __init__(self, folder: Path, split: str, size: int) -> None:
+    def __init__(self, folder: Location, split: str, size: int) -> None:
         self._reader, self._size = ShardReader(folder, split), size
         self.fingerprint = self._reader.fingerprint
         self._where = f"{folder} ({split})"
@@ -73,7 +75,7 @@ class ShardPictures:
         return len(self._reader)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        record = self._reader[i]
+        record = sample_at(self._reader, i, self._size)
         if "png" not in record:
             raise DataError(f"{self._where}: sample {record['__key__']} has no picture; leave this folder out")
         picture: np.ndarray = record["png"]
@@ -151,7 +153,7 @@ class ImageTokenizerStage:
 
     def _sources(self, split: str) -> tuple[list[ShardPictures], list[PhotoFolder]]:
         size = self.config.network.resolution
-        drawn = [ShardPictures(Path(folder), split, size) for folder in self.config.samples]
+        drawn = [ShardPictures(folder, split, size) for folder in self.config.samples]
         photos = [PhotoFolder(Path(folder), split, size) for folder in self.config.pictures]
         return [s for s in drawn if len(s)], [s for s in photos if len(s)]
 

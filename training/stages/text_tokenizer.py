@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.data_pipeline.plain_samples import described
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.storage import Location
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.text import TextTokenizer
 
@@ -23,7 +25,7 @@ class TextTokenizerConfig:
         size: the largest number of ids; little text gives fewer.
     """
 
-    samples: tuple[Path, ...] = ()
+    samples: tuple[Location, ...] = ()
     texts: tuple[Path, ...] = ()
     size: int = 4096
 
@@ -57,8 +59,9 @@ class TextTokenizerStage:
         for task in TASKS.values():
             yield from task.instructions
         for folder in self.config.samples:
-            for record in ShardReader(folder, "train"):
-                info = record["json"]
+            reader = ShardReader(folder, "train")
+            for record in reader:
+                info = described(record, reader)
                 yield from (*(info["texts"] or ()), *(info[name] for name in ("label_text", "question") if info[name]))
         for path in self.config.texts:
             try:

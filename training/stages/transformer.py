@@ -1,6 +1,7 @@
 """Stages `pretrain` and `finetune`: the transformer on documents of token shards."""
 
 import copy
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,10 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import MANIFEST, sha256_file, sha256_json, verify_folder, write_atomic, write_json
 from neuroleon.data_pipeline.causal_mask import Masking
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder, TokenRecord
+from neuroleon.data_pipeline.order import WINDOW
 from neuroleon.data_pipeline.packing import LossWeights, Packed, pack
 from neuroleon.data_pipeline.pretokenize import Tokenizers
+from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.decoding.labels import save_labels
 from neuroleon.model.config import ModelConfig, preset
 from neuroleon.model.flops import train_flops
@@ -31,7 +34,9 @@ from neuroleon.tokenizers.vocabulary import Vocabulary
 from neuroleon.training.model_card import SampleSet, model_card, shared_preprocess
 from neuroleon.training.stage import Examples
 
-DOCUMENTS = 2  # which tokens of a document count for what; 2: what was cut out of an input is an output
+# Raised when the same data would give other documents, or other tokens that count. 2: what was cut out of an input is
+# an output. 3: the order of records is that of `data_pipeline/order.py`
+DOCUMENTS = 3
 ROWS = 16  # rows of one forward pass in validation: bounds the memory of the logits
 SHOWN = ("eeg2image", "eeg2text", "eeg2label", "text2image", "image2text")  # tasks whose outputs the log shows
 SHOWN_EACH = 2
@@ -42,17 +47,18 @@ class DocumentsConfig:
     """What documents are made of; the fields are those of `data_pipeline.loader.DocumentConfig`.
 
     Attributes:
-        tokens: folders of token shards.
+        tokens: folders of token shards; each may be an address such as s3://bucket/tokens/NAME.
         samples: the folders of sample shards they were made from; the model folder has their labels and pictures.
         tokenizers: the folder with `text/`, `image/` and `eeg/`.
         validation_records: how many records of each set are validated on.
     """
 
-    tokens: tuple[Path, ...]
-    samples: tuple[Path, ...]
+    tokens: tuple[Location, ...]
+    samples: tuple[Location, ...]
     tokenizers: Path
     length: int = 1024
     documents_per_batch: int = 16
+    shuffle_shards: int = WINDOW
     recipes: dict[str, float] = field(default_factory=dict)
     tasks: dict[str, float] = field(default_factory=dict)
     condition_dropout: float = 0.1
@@ -62,10 +68,11 @@ class DocumentsConfig:
     validation_records: int = 64
 
     def __post_init__(self) -> None:
-        if {path.name for path in self.tokens} != {path.name for path in self.samples}:
+        tokens, samples = ({Folder.at(one).name for one in given} for given in (self.tokens, self.samples))
+        if tokens != samples:
             raise ConfigError(
-                f"data.tokens are {sorted(p.name for p in self.tokens)}, data.samples are "
-                f"{sorted(p.name for p in self.samples)}; give the token folder and the sample folder of every set"
+                f"data.tokens are {sorted(tokens)}, data.samples are {sorted(samples)}; give the token folder and the "
+                "sample folder of every set"
             )
         if self.validation_records < 1:
             raise ConfigError(f"data.validation_records is {self.validation_records}; give 1 or more")
@@ -73,7 +80,8 @@ class DocumentsConfig:
     def documents(self, seed: int) -> DocumentConfig:
         """The settings of the training documents."""
         names = (
-            "length", "documents_per_batch", "recipes", "tasks", "condition_dropout", "masking", "loss", "retrieval"
+            "length", "documents_per_batch", "shuffle_shards", "recipes", "tasks", "condition_dropout", "masking",
+            "loss", "retrieval",
         )  # fmt: skip
         return DocumentConfig(seed=seed, split="train", **{name: getattr(self, name) for name in names})
 
@@ -141,7 +149,8 @@ class _TransformerStage:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over what a document is, the vocabulary and the manifests of the token shards."""
-        shards = {folder.name: sha256_file(folder / MANIFEST) for folder in self._data.tokens}
+        folders = [Folder.at(location) for location in self._data.tokens]
+        shards = {folder.name: hashlib.sha256(folder.read(MANIFEST)).hexdigest() for folder in folders}
         return sha256_json({"documents": DOCUMENTS, "vocabulary": self.vocabulary.fingerprint, "shards": shards})
 
     def batch(self, index: int) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import torch
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import write_json
+from neuroleon.data_pipeline import remote
 from neuroleon.data_pipeline.causal_mask import Masking
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.packing import LossWeights
@@ -195,6 +196,30 @@ def test_wrong_settings_are_refused_before_training(folders: list[Path], setting
 def test_tokens_of_another_vocabulary_are_refused(folders: list[Path]) -> None:
     with pytest.raises(CheckpointError, match="trials: made with vocabulary"):
         TokenFolder(folders[0], "train", vocabulary("another"))
+
+
+def test_folders_in_a_bucket_give_the_same_documents(folders: list[Path], tmp_path: Path, monkeypatch) -> None:
+    class Bucket:
+        def cat_file(self, url: str) -> bytes:
+            return (folders[0].parent / url.removeprefix("s3://tokens/")).read_bytes()
+
+        def get_file(self, url: str, target: str) -> None:
+            Path(target).write_bytes(self.cat_file(url))
+
+    monkeypatch.setattr(remote, "_filesystem", lambda url: Bucket())
+    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path))
+    there = DocumentSource(["s3://tokens/trials", "s3://tokens/pictures"], vocabulary(), DocumentConfig(length=128))
+    here = source(folders)
+    assert there.place(10**9) == here.place(10**9)
+    assert all(there.document(p).ids.tolist() == here.document(p).ids.tolist() for p in range(40))
+
+
+def test_records_are_mixed_inside_of_the_shards_of_a_window(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "trials", 40)
+    whole, halves = (source([folder], shuffle_shards=window) for window in (2, 1))
+    first = [[made.place(p)[1] < 20 for p in range(20)] for made in (whole, halves)]
+    assert len(set(first[1])) == 1
+    assert len(set(first[0])) == 2
 
 
 CODES = (

@@ -7,8 +7,11 @@ import torch
 from scipy.signal import resample_poly
 
 from neuroleon.common.errors import DataError
+from neuroleon.common.pictures import centre_square
 from neuroleon.data_pipeline.augment import augment
+from neuroleon.data_pipeline.import_shards import index_shards
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
+from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.signals.montage import electrode_positions
@@ -189,6 +192,47 @@ def test_sets_without_eeg_or_without_pictures_work(trials: list[dict], tokenizer
         for f in folders
     ]
     assert served == [["text2image", "image2text", "image", "text"], ["eeg"]]
+
+
+def test_pictures_and_texts_of_webdataset_become_tokens(tokenizers: Tokenizers, tmp_path: Path) -> None:
+    """Of any size, format and split; a json of another program is not used; an empty text is none."""
+    import webdataset
+
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 256, (40, 30, 3), dtype=np.uint8) for _ in range(4)]
+    folder = tmp_path / "in" / "pairs"
+    folder.mkdir(parents=True)
+    with webdataset.ShardWriter(str(folder / "pairs-%d.tar"), maxcount=2, verbose=0) as writer:
+        for i, (picture, text) in enumerate(zip(pixels, ["the key A", " ", "the key B", "A"], strict=True)):
+            writer.write({"__key__": f"p/{i}", "png": encode("png", picture), "txt": text, "json": {"url": "x"}})
+    index_shards(folder, {"train": ["pairs-0.tar"], "validation": ["pairs-1.tar"]}, licence="CC0")
+    [made] = tokenize_shards([str(folder)], tokenizers, tmp_path / "out")
+    train, validation = (TokenFolder(made, split, tokenizers.vocabulary) for split in ("train", "validation"))
+    assert [len(train), len(validation)] == [2, 2]
+    records = [train[0], train[1], validation[0], validation[1]]
+    expected = tokenizers.image.encode(np.stack([centre_square(picture, SIDE) for picture in pixels]))
+    for record, ids in zip(records, expected, strict=True):
+        assert record.span("image", TASKS["image"]).ids_local.tolist() == ids.tolist()
+    texts = [[tokenizers.text.decode([r.span("text", TASKS["text"]).ids_local])[0]] for r in records if r.info["texts"]]
+    assert texts == [["the key A"], ["the key B"], ["A"]]
+    assert [record.supports(TASKS["image2text"]) for record in records] == [True, False, True, True]
+    assert (records[0].info["recipe"], records[0].info["split"], records[3].info["split"]) == (
+        "pairs",
+        "train",
+        "validation",
+    )
+    assert "url" not in records[0].info
+    assert json.loads((made / "manifest.json").read_text())["samples"]["licence"] == "CC0"
+    config = DocumentConfig(length=64, documents_per_batch=8, tasks={"text2image": 1, "image": 1})
+    assert int(DocumentSource([made], tokenizers.vocabulary, config).batch(0)["documents"].max()) > 1
+    assert tokenize_shards([folder], tokenizers, tmp_path / "out") == [made]  # nothing is left to do
+
+
+def test_eeg_that_nothing_describes_is_refused(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:
+    write_shard(shard_path(tmp_path / "in", "train", 0), [{**trials[0], "json": {"i": 1}}])
+    index_shards(tmp_path / "in", {"train": ["*.tar"]})
+    with pytest.raises(DataError, match=r"trial-0\.npy without the json"):
+        tokenize_shards([tmp_path / "in"], tokenizers, tmp_path / "out")
 
 
 @pytest.mark.slow  # two processes import torch

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis.extra import numpy as npst
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import sha256_file
 from neuroleon.common.pictures import MAX_PIXELS
+from neuroleon.data_pipeline import shards, storage
 from neuroleon.data_pipeline.members import decode, encode
 from neuroleon.data_pipeline.shards import ShardReader, index_path, shard_path, write_manifest, write_shard
 
@@ -72,6 +74,74 @@ def test_members_are_decoded_on_demand(tmp_path: Path) -> None:
     assert (record["png"] == 7).all()
 
 
+def test_opening_reads_no_shard_and_reading_only_what_it_touches(tmp_path: Path, monkeypatch) -> None:
+    for number in range(4):
+        write(tmp_path, 5, number=number)
+    hashed: list[str] = []
+    digest = storage.digest
+    monkeypatch.setattr(storage, "digest", lambda path: hashed.append(path.name) or digest(path))
+    reader = ShardReader(tmp_path, "train")
+    assert len(reader) == 20 and hashed == []
+    assert [reader[i]["__key__"] for i in (-1, 15, 19)] == ["3-0004", "3-0000", "3-0004"]
+    assert hashed == ["train-000003.tar", "train-000003.index.json"]
+    with pytest.raises(IndexError):
+        reader[20]
+
+
+def test_only_a_bounded_number_of_tables_is_kept(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(shards, "TABLES", 2)
+    for number in range(4):
+        write(tmp_path, 2, number=number)
+    reader = ShardReader(tmp_path, "train")
+    assert [record["json"]["value"] for record in reader] == [0, 1] * 4
+    assert list(reader._tables) == [2, 3]
+
+
+def test_a_shard_that_changes_under_an_open_reader_is_read_again(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    reader = ShardReader(tmp_path, "train")
+    assert reader[3]["json"]["value"] == 3
+    stat = path.stat()
+    overwrite(path, 700, b"\x55")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    with pytest.raises(DataError, match=r"train-000000\.tar: sha"):
+        reader[3]
+
+
+def test_a_folder_of_format_1_is_read(tmp_path: Path) -> None:
+    write(tmp_path, 3), write(tmp_path, 2, "test")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for entry in manifest["shards"].values():
+        del entry["split"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+    assert [len(ShardReader(tmp_path, split)) for split in ("train", "validation", "test")] == [3, 0, 2]
+    assert ShardReader(tmp_path, "test")[1]["json"] == {"value": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
+    with pytest.raises(DataError, match="format 3, this version reads 1 and 2"):
+        ShardReader(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["shards"].pop("train-000000.tar"), "3 samples in train, its shards have 0"),
+        (lambda m: m["n_samples"].update(train=2), "2 samples in train, its shards have 3"),
+        (lambda m: m["shards"]["train-000000.tar"].update(sha256="../../etc/passwd"), "impossible"),
+        (lambda m: m["shards"]["train-000000.tar"].update(split="dev"), "impossible"),
+        (lambda m: m["shards"]["train-000000.tar"].pop("bytes"), "expected n_samples, bytes"),
+        (lambda m: m["shards"].update({"../a.tar": m["shards"]["train-000000.tar"]}), "no name of a shard"),
+        (lambda m: m.pop("shards"), "no shards"),
+    ],
+)
+def test_an_edited_manifest_is_refused_at_opening(tmp_path: Path, change, message: str) -> None:
+    write(tmp_path, 3)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    change(manifest)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=message):
+        ShardReader(tmp_path, "train")
+
+
 def test_bytes_depend_on_the_records_alone(tmp_path: Path) -> None:
     assert sha256_file(write(tmp_path / "a")) == sha256_file(write(tmp_path / "b"))
 
@@ -120,17 +190,18 @@ def test_damage_that_webdataset_does_not_see_is_an_error(tmp_path: Path, kind: s
     assert len(ShardReader(tmp_path, "train")) == 20
     places = dict(json.loads(index_path(path).read_text())["members"])["0-0010"]
     DAMAGE[kind](path, places)
-    with pytest.raises(
-        DataError, match=r"train-000000\.tar: \d+ bytes" if "cut" in kind else r"train-000000\.tar: sha"
-    ):
-        ShardReader(tmp_path, "train")
+    message = r"train-000000\.tar: \d+ bytes" if "cut" in kind else r"train-000000\.tar: sha"
+    with pytest.raises(DataError, match=message):
+        ShardReader(tmp_path, "train")[0]  # a sample that is not damaged itself
+    with pytest.raises(DataError, match=message):
+        ShardReader(tmp_path, "train").verify()
 
 
 def test_a_missing_or_changed_index_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path)
     index_path(path).write_text(index_path(path).read_text().replace("0-0010", "0-0099"))
     with pytest.raises(DataError, match="sha256"):
-        ShardReader(tmp_path, "train")
+        ShardReader(tmp_path, "train")[0]
     index_path(path).unlink()
     with pytest.raises(DataError, match="missing"):
         ShardReader(tmp_path, "train")
@@ -143,7 +214,7 @@ def test_a_forged_index_reaches_nothing_outside_the_shard(tmp_path: Path) -> Non
     index_path(path).write_text(json.dumps(index))
     write_manifest(tmp_path)
     with pytest.raises(DataError, match="outside"):
-        ShardReader(tmp_path, "train")
+        ShardReader(tmp_path, "train")[5]
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:

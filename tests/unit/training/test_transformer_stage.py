@@ -12,6 +12,7 @@ from neuroleon import sample as sample_cli
 from neuroleon import train as cli
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import read_json, verify_folder
+from neuroleon.data_pipeline import remote
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.model.config import ModelConfig
 from neuroleon.retrieval.memory import Retrieval
@@ -73,6 +74,29 @@ def test_validation_is_clean_fixed_and_exact(data: DocumentsConfig) -> None:
         other_rows = PretrainStage(PretrainConfig(data=rows, model=SIZES), seed=0).validate(module)
     assert other_seed == first
     assert other_rows == pytest.approx(first, rel=1e-5), "how documents fall into rows does not matter"
+
+
+def test_data_in_a_bucket_are_the_same_data(data: DocumentsConfig, tmp_path: Path, monkeypatch) -> None:
+    class Bucket:
+        def cat_file(self, url: str) -> bytes:
+            return (data.samples[0].parent.parent / url.removeprefix("s3://eeg/")).read_bytes()
+
+        def get_file(self, url: str, target: str) -> None:
+            Path(target).write_bytes(self.cat_file(url))
+
+    monkeypatch.setattr(remote, "_filesystem", lambda url: Bucket())
+    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path / "cache"))
+    there = replace(data, tokens=("s3://eeg/tokens/shapes",), samples=("s3://eeg/samples/shapes",))
+    far, near = (PretrainStage(PretrainConfig(data=where, model=SIZES), seed=0) for where in (there, data))
+    assert far.fingerprint == near.fingerprint
+    assert all(torch.equal(far.batch(3)[name], near.batch(3)[name]) for name in near.batch(3))
+    module = near.build().eval()
+    with torch.no_grad():
+        assert far.validate(module) == near.validate(module)
+        far.export(module, tmp_path / "model")
+        near.export(module, tmp_path / "same")
+    labels, same = ({p.name: p.read_bytes() for p in (tmp_path / m).glob("labels*")} for m in ("model", "same"))
+    assert labels == same != {}
 
 
 def test_the_exported_folder_is_a_whole_model(pretrained: Path) -> None:

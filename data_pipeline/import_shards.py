@@ -1,0 +1,108 @@
+"""Shards that plain webdataset, or any tar, wrote: an index beside each and a manifest; the shards stay as they are."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.files import MANIFEST, read_json, write_json
+from neuroleon.data_pipeline.members import SUFFIXES
+from neuroleon.data_pipeline.shard_table import NAME
+from neuroleon.data_pipeline.shards import index_path, make_index, write_manifest
+from neuroleon.data_pipeline.splits import SPLITS
+
+RECIPE = "recipe.json"
+
+
+def index_shards(
+    folder: Path, globs: Mapping[str, Sequence[str]], required: Sequence[str] = (), licence: str = "not stated"
+) -> dict[str, int]:
+    """Index the shards in `folder` whose names fit shell patterns; the manifest is written last, when all are whole.
+
+    Args:
+        globs: patterns of each split.
+        required: suffixes that every sample has; without any, each has those that the first sample has, and no others.
+        licence: under which the set may be used.
+
+    Returns:
+        Samples of each split.
+
+    Raises:
+        ConfigError: a split or a suffix that there is not.
+        DataError: a pattern finds nothing, or two splits find the same; a shard is cut, damaged, compressed, empty, a
+            link, or holds what is not read; a sample lacks a member. The message names the shard.
+    """
+    if unknown := sorted((set(globs) - set(SPLITS)) | (set(required) - set(SUFFIXES))):
+        raise ConfigError(
+            f"{unknown[0]!r}: expected a split ({', '.join(SPLITS)}), or a suffix ({', '.join(SUFFIXES)})"
+        )
+    _require_ours(folder)
+    split_of = _find(folder, globs)
+    (folder / MANIFEST).unlink(missing_ok=True)  # it would not fit the indexes any more
+    shared: tuple[str, ...] | None = None
+    for name, split in tqdm(split_of.items(), unit="shard", desc=folder.name):
+        tar = folder / name
+        index = make_index(tar, tar.name, split, tuple(required))
+        if not index["members"]:
+            raise DataError(f"{tar}: holds no sample; leave it out")
+        if required:
+            _require(tar, index, tuple(required))
+        else:
+            shared = shared or tuple(sorted(index["members"][0][1]))
+            _require(tar, index, shared, exactly=True)
+            index["required"] = list(shared)
+        write_json(index_path(tar), index)
+    write_json(folder / RECIPE, _recipe(folder.name, licence))
+    indexes = [index_path(folder / name) for name in split_of]
+    return dict(write_manifest(folder, indexes, name=folder.name, licence=licence, imported=True)["n_samples"])
+
+
+def _require_ours(folder: Path) -> None:
+    """What `prepare.py samples` or `tokens` wrote has a manifest already, which says more."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the one that the shards lie in")
+    imported = (folder / MANIFEST).is_file() and read_json(folder / MANIFEST).get("imported")
+    if not imported and (found := [name for name in (MANIFEST, RECIPE) if (folder / name).exists()]):
+        raise DataError(f"{folder / found[0]}: not of `prepare.py index`, and it would be lost; move it away first")
+
+
+def _find(folder: Path, globs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Name of shard -> split, by name."""
+    split_of: dict[str, str] = {}
+    for split, patterns in globs.items():
+        for pattern in patterns:
+            try:
+                names = [path.relative_to(folder).as_posix() for path in folder.glob(pattern)]
+            except (NotImplementedError, ValueError):
+                names = []
+            if not names:
+                raise DataError(
+                    f"{folder}: nothing fits {pattern!r} of {split}; expected a pattern inside of the folder"
+                )
+            for name in names:
+                if not NAME.fullmatch(name) or not (folder / name).is_file():
+                    raise DataError(
+                        f"{folder / name}: not the name of a shard; expected a file inside of the folder, of letters, "
+                        "digits, -, _ and dots, that ends in .tar: rename it or change the pattern"
+                    )
+                if split_of.setdefault(name, split) != split:
+                    raise DataError(f"{folder / name}: in {split_of[name]} and in {split}; give each shard one split")
+    return dict(sorted(split_of.items()))
+
+
+def _require(tar: Path, index: Mapping[str, Any], suffixes: tuple[str, ...], *, exactly: bool = False) -> None:
+    for key, places in index["members"]:
+        if not set(suffixes) <= set(places) or (exactly and len(suffixes) < len(places)):
+            raise DataError(
+                f"{tar}: sample {key} has .{', .'.join(sorted(places))}; expected .{', .'.join(suffixes)}: mend it, or "
+                "say with --require what every sample has"
+            )
+
+
+def _recipe(name: str, licence: str) -> dict[str, Any]:
+    """What `prepare.py samples` writes of a set, as far as it is known."""
+    told = {"name": name, "title": name, "licence": licence, "citation": "", "known_faults": [], "labels": []}
+    unknown = {"decodable": "unknown", "decodable_note": "", "question": None, "redistribute_pictures": False}
+    return {**told, **unknown, "label_text": {}, "wordings": [], "pictures": {}, "windows": []}

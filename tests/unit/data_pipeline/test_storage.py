@@ -1,0 +1,365 @@
+"""Shards behind an address are read as those of a folder are, or it is said what is wrong."""
+
+import multiprocessing
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.data_pipeline import remote
+from neuroleon.data_pipeline.cache import Cache, digest
+from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
+from neuroleon.data_pipeline.storage import Folder
+
+Fault = Callable[[BaseHTTPRequestHandler, bytes], None]
+SHARD = "train-000000.tar"
+
+
+def head(request: BaseHTTPRequestHandler, length: int | None) -> None:
+    request.send_response(200)
+    if length is not None:
+        request.send_header("Content-Length", str(length))
+    request.end_headers()
+
+
+def whole(request: BaseHTTPRequestHandler, content: bytes) -> None:
+    head(request, len(content))
+    request.wfile.write(content)
+
+
+def cut(request: BaseHTTPRequestHandler, content: bytes) -> None:
+    head(request, len(content))
+    request.wfile.write(content[: len(content) // 2])
+
+
+def cut_without_length(request: BaseHTTPRequestHandler, content: bytes) -> None:
+    """An end that looks like any other."""
+    head(request, None)
+    request.wfile.write(content[: len(content) // 2])
+
+
+def flipped(request: BaseHTTPRequestHandler, content: bytes) -> None:
+    whole(request, content[:600] + bytes([content[600] ^ 1]) + content[601:])
+
+
+def longer(request: BaseHTTPRequestHandler, content: bytes) -> None:
+    whole(request, content + b"more")
+
+
+def hang(request: BaseHTTPRequestHandler, content: bytes) -> None:
+    head(request, len(content))
+    request.wfile.write(content[:100])
+    request.server.stopped.wait(20)
+
+
+def status(code: int) -> Fault:
+    def answer(request: BaseHTTPRequestHandler, content: bytes) -> None:
+        request.send_response(code)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    return answer
+
+
+class Server(ThreadingHTTPServer):
+    """`faults[file]`: what it does to the next requests for a file, one after the other; then it serves it whole."""
+
+    daemon_threads = True
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.root, self.faults, self.asked = root, dict[str, list[Fault]](), Counter[str]()
+        self.stopped = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/set"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        self.server.asked[name] += 1
+        waiting = self.server.faults.get(name, [])
+        file = self.server.root / name
+        answer = waiting.pop(0) if waiting else (whole if file.is_file() else status(404))
+        answer(self, file.read_bytes() if file.is_file() else b"")
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[Server]:
+    server = Server(root)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.stopped.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    for number in range(3):
+        records = [
+            {"__key__": f"{number}-{i}", "npy": np.full((4, 50), i, np.float32), "json": {"i": 10 * number + i}}
+            for i in range(10)
+        ]
+        write_shard(shard_path(folder, "train", number), records, ("npy", "json"))
+    write_manifest(folder, name="toy")
+    return folder
+
+
+@pytest.fixture
+def server(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote, "BACKOFF_S", (0.01,) * 5)
+    with serving(shards) as running:
+        yield running
+
+
+def numbers(location: str | Path) -> list[int]:
+    return [record["json"]["i"] for record in ShardReader(location, "train")]
+
+
+def test_every_address_gives_the_samples_of_the_folder(shards: Path, server: Server) -> None:
+    expected = list(range(30))
+    assert numbers(shards) == numbers(str(shards)) == numbers(f"file://{shards}") == numbers(server.url) == expected
+    assert ShardReader(server.url, "train").fingerprint == ShardReader(shards, "train").fingerprint
+    assert Folder.at(server.url + "/").name == "set"
+
+
+def test_opening_loads_the_manifest_and_a_shard_is_loaded_once(server: Server) -> None:
+    reader = ShardReader(server.url, "train")
+    assert dict(server.asked) == {"manifest.json": 1}
+    assert [reader[i]["json"]["i"] for i in (25, 20, 29)] == [25, 20, 29]
+    assert dict(server.asked) == {"manifest.json": 1, "train-000002.tar": 1, "train-000002.index.json": 1}
+    assert numbers(server.url) == list(range(30))
+    assert server.asked["train-000002.tar"] == 1
+
+
+@pytest.mark.parametrize("fault", [cut, cut_without_length, status(503), status(429)])
+def test_what_may_pass_is_tried_again(server: Server, fault: Fault) -> None:
+    server.faults[SHARD] = [fault] * 5
+    assert numbers(server.url) == list(range(30))
+    assert server.asked[SHARD] == 6
+
+
+@pytest.mark.parametrize(
+    ("fault", "n_tries", "message"),
+    [
+        (cut, 6, "could not be read in 6 tries"),
+        (cut_without_length, 6, "could not be read in 6 tries"),
+        (status(503), 6, "6 tries .*status 503"),
+        (status(400), 1, "one try .*status 400"),
+        (status(404), 1, "no such file"),
+        (status(403), 1, "access was refused"),
+        (flipped, 1, "sha256"),
+        (longer, 1, "bytes, the manifest says"),
+    ],
+)
+def test_what_stays_is_an_error_that_names_the_address(
+    server: Server, fault: Fault, n_tries: int, message: str
+) -> None:
+    server.faults[SHARD] = [fault] * 9
+    reader = ShardReader(server.url, "train")
+    with pytest.raises(DataError, match=f"^{re.escape(server.url)}/{SHARD}: .*{message}"):
+        reader[0]
+    assert server.asked[SHARD] == n_tries
+    assert not list(Cache.of_environment().folder.glob("*.part"))
+    assert reader[10]["json"] == {"i": 10}
+
+
+def test_a_server_that_hangs_is_left_after_the_time_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(remote, "BACKOFF_S", (0.01,))
+    server.faults[SHARD] = [hang, hang]
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"2 tries .*Timeout"):
+        numbers(server.url)
+    assert time.monotonic() - started < 5
+    server.faults[SHARD] = [hang]
+    assert numbers(server.url) == list(range(30))
+
+
+def test_a_manifest_that_comes_cut_is_an_error(server: Server) -> None:
+    server.faults["manifest.json"] = [cut_without_length]
+    with pytest.raises(DataError, match=r"/set/manifest.json: not valid JSON"):
+        ShardReader(server.url, "train")
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("pipe:touch {canary}", "^pipe: is not how"),
+        ("pipe://touch {canary}", "^pipe: is not how"),
+        ("simplecache::s3://bucket/set", "is not how"),
+        ("memory://set", "is not how"),
+        ("ftp://host/set", "is not how"),
+        ("s3:/bucket/set", "is not how"),
+        (Path("s3://bucket/set"), "is not how"),
+        ("https://me:secret@host/set", "^https://host: the address holds a password"),
+        ("https://host/set?X-Amz-Signature=secret", "^https://host: the address holds"),
+        ("file://otherhost/set", "another machine"),
+        ("http://[::1/set", "not an address"),
+    ],
+)
+def test_other_addresses_are_refused_and_say_no_secret(location: str | Path, message: str, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    if isinstance(location, str):
+        location = location.format(canary=canary)
+    with pytest.raises(ConfigError, match=message) as caught:
+        ShardReader(location, "train")
+    assert "secret" not in str(caught.value)
+    assert not canary.exists()
+
+
+def test_messages_hold_no_words_of_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Files:
+        def cat_file(self, url: str) -> bytes:
+            raise ValueError("Authorization: Bearer secret")
+
+    monkeypatch.setattr(remote, "_filesystem", lambda url: Files())
+    with pytest.raises(DataError, match=r"^hf://me/set/manifest.json: .*one try \(ValueError\)") as caught:
+        ShardReader("hf://me/set", "train")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ConfigError, match=r'pip install "neuroleon\[remote\]"'):
+        remote.read("s3://bucket-of-a-test/none")
+
+
+def test_the_least_recently_used_shard_leaves_a_full_cache(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = (server.root / SHARD).stat().st_size
+    monkeypatch.setenv("NEUROLEON_CACHE_GB", str(2.9 * size / 1e9))
+    reader = ShardReader(server.url, "train")
+    for i in (0, 10, 0, 20):
+        reader._tables.clear()  # as another process that starts with what the cache holds
+        assert reader[i]["json"] == {"i": i}
+    kept = {path.name for path in Cache.of_environment().folder.glob("*[0-9a-f]")}
+    assert reader.shards[0].sha256 in kept and reader.shards[2].sha256 in kept
+    assert reader.shards[1].sha256 not in kept
+    assert reader[10]["json"] == {"i": 10}
+    assert sum(path.stat().st_size for path in Cache.of_environment().folder.iterdir()) <= 2.9 * size
+
+
+def test_a_shard_that_left_the_cache_under_an_open_reader_is_loaded_again(server: Server) -> None:
+    reader = ShardReader(server.url, "train")
+    assert reader[3]["json"] == {"i": 3}
+    shutil.rmtree(Cache.of_environment().folder)
+    assert reader[4]["json"] == {"i": 4}
+    assert server.asked[SHARD] == 2
+
+
+def test_a_file_of_the_cache_that_was_damaged_is_loaded_again(server: Server) -> None:
+    assert numbers(server.url) == list(range(30))
+    [file] = [p for p in Cache.of_environment().folder.iterdir() if p.name == digest(server.root / SHARD)]
+    content = file.read_bytes()
+    file.write_bytes(content[:700] + b"\x55" + content[701:])
+    assert numbers(server.url) == list(range(30))
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "many", "nan", "1e-9"])
+def test_a_cache_of_no_use_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    monkeypatch.setenv("NEUROLEON_CACHE_GB", size)
+    with pytest.raises(ConfigError, match="NEUROLEON_CACHE_GB"):
+        numbers(server.url)
+
+
+def test_a_cache_that_cannot_be_written_is_refused(server: Server, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ConfigError, match="name another in NEUROLEON_CACHE"):
+        numbers(server.url)
+
+
+def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Files:
+        def get_file(self, url: str, target: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    reader = ShardReader(server.url, "train")
+    monkeypatch.setattr(remote, "_filesystem", lambda url: Files())
+    with pytest.raises(DataError, match="no space left in the cache"):
+        reader[0]
+
+
+def read_in_process(url: str, seed: int, answers: "multiprocessing.Queue") -> None:
+    reader = ShardReader(url, "train")
+    order = np.random.default_rng(seed).permutation(30)[:12].tolist()
+    answers.put([reader[i]["json"]["i"] for i in order] == order)
+
+
+def test_processes_share_a_cache_that_is_too_small_for_them(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUROLEON_CACHE_GB", str(1.9 * (server.root / SHARD).stat().st_size / 1e9))
+    context = multiprocessing.get_context("fork")  # as the workers of a DataLoader
+    answers = context.Queue()
+    workers = [context.Process(target=read_in_process, args=(server.url, seed, answers)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    assert [answers.get(timeout=60) for _ in workers] == [True] * 3
+    for worker in workers:
+        worker.join()
+
+
+def test_processes_that_want_one_shard_load_it_once(server: Server) -> None:
+    assert numbers(server.url) == list(range(30))  # this process has used fsspec's thread before it forks
+    shutil.rmtree(Cache.of_environment().folder)
+    server.asked.clear()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    workers = [context.Process(target=read_in_process, args=(server.url, seed, answers)) for seed in range(4)]
+    for worker in workers:
+        worker.start()
+    assert [answers.get(timeout=60) for _ in workers] == [True] * 4
+    assert {server.asked[f"train-00000{i}.tar"] for i in range(3)} == {1}
+
+
+def test_shards_in_a_bucket(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    import fsspec
+
+    running = moto.ThreadedMotoServer("127.0.0.1", 0)
+    running.start()
+    host, port = running.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NEUROLEON_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote, "BACKOFF_S", (0.01,))
+    try:
+        bucket = fsspec.filesystem("s3", skip_instance_cache=True)
+        bucket.mkdir("eeg")
+        bucket.put(str(shards) + os.sep, "eeg/sets/toy/", recursive=True)
+        assert numbers("s3://eeg/sets/toy") == list(range(30))
+        with pytest.raises(DataError, match=r"^s3://eeg/sets/none/manifest\.json: no such file"):
+            ShardReader("s3://eeg/sets/none", "train")
+        bucket.pipe("eeg/sets/toy/train-000001.tar", b"x" * (shards / "train-000001.tar").stat().st_size)
+        shutil.rmtree(tmp_path / "cache")
+        reader = ShardReader("s3://eeg/sets/toy", "train")
+        with pytest.raises(DataError, match=r"^s3://eeg/sets/toy/train-000001\.tar: sha256"):
+            reader.verify()
+    finally:
+        running.stop()
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.5)
+    with pytest.raises(DataError, match=r"^s3://eeg/sets/toy/manifest\.json: could not be read in 2 tries"):
+        ShardReader("s3://eeg/sets/toy", "train")
