@@ -1,10 +1,10 @@
 """One pretraining run twice: on one rank, unbroken; on two ranks, killed on the way. Are they the same run?
 
-    python benchmarks/exact_run.py --tokens runs/tokens/* --samples runs/samples/* --tokenizers runs/tokenizers --out DIR
+    python benchmarks/exact_run.py --tokens runs/tokens/* --samples runs/samples/* --tokenizers DIR --out DIR
 
-Runs `torchrun train.py pretrain`, kills all of its processes with SIGKILL at random moments, goes on with `--resume auto`
-until it is done, and compares losses and gradient norms of every step and the sha256 of the last checkpoint. It writes
-`curves.png` with both curves.
+Runs `torchrun train.py pretrain`, kills all of its processes with SIGKILL at random moments, goes on with `--resume
+auto` until it is done, and compares losses and gradient norms of every step and the sha256 of the last checkpoint. It
+writes `curves.png` with both curves.
 """
 
 import argparse
