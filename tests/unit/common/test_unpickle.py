@@ -28,6 +28,8 @@ plain = st.recursive(
     max_leaves=8,
 )
 
+pytestmark = pytest.mark.faults
+
 
 class Runs:
     """A pickle that runs a command when it is opened."""

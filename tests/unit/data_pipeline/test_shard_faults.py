@@ -24,6 +24,8 @@ from neuroleon.data_pipeline.import_shards import index_shards
 from neuroleon.data_pipeline.shards import ShardReader, index_path, shard_path, write_manifest, write_shard
 from neuroleon.data_pipeline.tar_members import scan
 
+pytestmark = pytest.mark.faults
+
 KEY = "0-0025"  # a sample in the middle of the first shard
 
 

@@ -92,6 +92,7 @@ def test_the_average_of_a_short_run_forgets_its_random_start() -> None:
     assert ema.averages[0].item() == pytest.approx(0.9 * 0.999)
 
 
+@pytest.mark.faults
 def test_a_step_that_is_not_finite_changes_neither_weights_nor_codebook(tmp_path: Path) -> None:
     """One NaN vector in a thousand makes a whole moving-average codebook NaN."""
     before, after = tmp_path / "before", tmp_path / "after"
@@ -105,6 +106,7 @@ def test_a_step_that_is_not_finite_changes_neither_weights_nor_codebook(tmp_path
     assert read_json(after / "checkpoints" / "step-000005" / "state.json")["progress"]["skipped"] == 1
 
 
+@pytest.mark.faults
 def test_training_goes_on_after_a_skipped_step(tmp_path: Path) -> None:
     train(tmp_path, stage=LettersConfig(nan_batches=(4, 5, 9)))
     weights = load_tensors(tmp_path / "checkpoints" / "step-000008" / "model.safetensors")
@@ -113,6 +115,7 @@ def test_training_goes_on_after_a_skipped_step(tmp_path: Path) -> None:
     assert read_json(tmp_path / "checkpoints" / "step-000008" / "state.json")["progress"]["skipped_in_a_row"] == 0
 
 
+@pytest.mark.faults
 def test_a_spike_is_skipped_and_a_level_that_stays_is_not(tmp_path: Path) -> None:
     """Two batches a step: from step 81 on every batch is loud, before that those of step 71 alone."""
     loud = (140, *range(160, 240))
@@ -146,6 +149,7 @@ def test_speed_is_logged_apart_from_what_can_be_repeated(tmp_path: Path) -> None
     assert all(entry["letters_per_s"] > 0 and 0.05 < entry["memory_gb"] < 50 for entry in speeds)
 
 
+@pytest.mark.faults
 def test_a_worker_that_dies_ends_the_run_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = LettersStage.batch
     monkeypatch.setattr(LettersStage, "batch", lambda self, i: os._exit(3) if i == 5 else batch(self, i))
@@ -154,6 +158,7 @@ def test_a_worker_that_dies_ends_the_run_with_a_message(tmp_path: Path, monkeypa
     assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["step-000002", "step-000001"]
 
 
+@pytest.mark.faults
 def test_a_worker_that_hangs_ends_the_run_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = LettersStage.batch
     monkeypatch.setattr("neuroleon.training.loop.WORKER_TIMEOUT_S", 2)
@@ -162,6 +167,7 @@ def test_a_worker_that_hangs_ends_the_run_with_a_message(tmp_path: Path, monkeyp
         train(tmp_path, num_workers=1)
 
 
+@pytest.mark.faults
 def test_ten_bad_steps_in_a_row_end_the_run_and_name_the_batches(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"10 steps in a row .* batches 28 to 29"):
         train(tmp_path, steps=40, stage=LettersConfig(nan_batches=tuple(range(10, 80))))

@@ -16,6 +16,8 @@ from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import read_json
 from neuroleon.training.parallel import PairwiseSum, micro_batches
 
+pytestmark = pytest.mark.faults
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 STEPS = 6

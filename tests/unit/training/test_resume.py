@@ -15,6 +15,8 @@ from neuroleon.common.checkpoint import checkpoints
 from neuroleon.common.errors import CheckpointError, ConfigError
 from neuroleon.common.files import read_json
 
+pytestmark = pytest.mark.faults
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
