@@ -83,6 +83,7 @@ class Learner:
                 f"loop.batches_per_step is {loop.batches_per_step} and there are {self.ranks} ranks; give a multiple "
                 f"of {self.ranks}: it is the number of batches that all ranks together compute in a step"
             )
+        self.is_sharded = loop.shard and self.ranks > 1
         self.in_bf16 = precision(loop.mixed_precision) == "bf16"
         seed_rng(config.seed)
         self.module = stage.build()
@@ -108,7 +109,7 @@ class Learner:
         if loop.compile:
             for block in blocks:
                 block.compile()
-        if loop.shard:
+        if self.is_sharded:
             shard(self.module, blocks, self.device)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
@@ -165,7 +166,7 @@ class Learner:
         """Leave the gradient of the step that starts at batch `first`, of all ranks, in `.grad`."""
         loop, seed = self.config.loop, self.config.seed
         own = micro_batches(first, loop.batches_per_step, self.rank, self.ranks)
-        share = 1 / (len(own) if loop.shard else loop.batches_per_step)  # FSDP takes the mean over ranks by itself
+        share = 1 / (len(own) if self.is_sharded else loop.batches_per_step)  # FSDP takes the mean over ranks by itself
         gradients, computed = PairwiseSum(self.parameters), _Computed()
         for index in own:
             batch = next(batches)
@@ -177,10 +178,10 @@ class Learner:
             with torch.autocast(self.device.type, torch.bfloat16) if self.in_bf16 else nullcontext():
                 losses = self.stage.loss(self.module, batch)
             (losses["loss"] * share).backward()
-            if not loop.shard:
+            if not self.is_sharded:
                 gradients.add()
             computed.losses.append({name: value.detach().float() for name, value in losses.items()})
-        if not loop.shard:
+        if not self.is_sharded:
             gradients.finish()
             sum_over_ranks(self.parameters)
         return computed

@@ -210,7 +210,7 @@ class Trainer:
     def _whole_module(self) -> nn.Module | None:
         """The module with the weights that are judged; of weights that are split over ranks, a whole copy on rank 0."""
         learner = self.learner
-        if not self.config.loop.shard:
+        if not learner.is_sharded:
             return learner.module
         tensors = learner.judged()
         if self.rank != 0:
@@ -223,7 +223,7 @@ class Trainer:
         """Validate and show examples; whether the score is the best so far."""
         progress, ema = self.progress, self.learner.ema
         seed_rng(self.config.seed)  # training draws its numbers from each batch's index, so it is not disturbed
-        judged = ema.applied() if ema is not None and not self.config.loop.shard else nullcontext()
+        judged = ema.applied() if ema is not None and not self.learner.is_sharded else nullcontext()
         with torch.no_grad(), judged:
             module = self._whole_module()
             values = None
@@ -275,7 +275,7 @@ class Trainer:
             )
         if self.rank == 0:
             best = step_folder(self.folder, self.progress.best_step)
-            module = self.stage.build().to(self.learner.device) if self.config.loop.shard else self.learner.module
+            module = self.stage.build().to(self.learner.device) if self.learner.is_sharded else self.learner.module
             load_weights(module, best / ("model.safetensors" if self.learner.ema is None else "ema.safetensors"))
             module.eval()
             with torch.no_grad(), atomic_folder(final) as folder:

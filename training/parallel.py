@@ -135,7 +135,7 @@ def recompute(blocks: Sequence[nn.Module]) -> None:
 
 def shard(module: nn.Module, blocks: Sequence[nn.Module], device: torch.device) -> None:
     """FSDP2: every rank keeps its part of each weight, and has a block whole only while it computes it."""
-    mesh = init_device_mesh(device.type, (dist.get_world_size() if dist.is_initialized() else 1,))
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(module, mesh=mesh)

@@ -1,5 +1,6 @@
 """The transformer's stages on a small data set with a planted code: the frequency of a window says what was seen."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,3 +189,34 @@ def test_pretrain_runs_from_the_command_line(data: DocumentsConfig, tmp_path: Pa
     cli.main(["pretrain", *arguments, "--loop.steps=1", "--out", str(tmp_path)])
     verify_folder(tmp_path / "final")
     assert read_json(tmp_path / "config.json")["data"]["masking"]["probability"] == 1.0
+
+
+@pytest.mark.parametrize("setting", ["recompute", "compile", "shard"])
+def test_how_blocks_are_computed_changes_no_loss(data: DocumentsConfig, tmp_path: Path, setting: str) -> None:
+    """Of one rank nothing is sharded, and the setting changes nothing at all."""
+    sizes = replace(SIZES, dropout=0.1) if setting != "compile" else SIZES  # compiled dropout draws other numbers
+
+    def losses(name: str, **options: bool) -> list[float]:
+        loop = replace(run(3).loop, log_every=1, **options)
+        stage = PretrainStage(PretrainConfig(data=data, model=sizes), seed=0)
+        Trainer(stage, replace(run(3), loop=loop), tmp_path / name, settings={}).run(tmp_path / name / "final")
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        return [line["loss"] for line in lines if line["kind"] == "train"]
+
+    plain, other = losses("plain"), losses("other", **{setting: True})
+    assert len(plain) == 3
+    assert other == pytest.approx(plain, rel=1e-4 if setting == "compile" else 1e-7)
+
+
+def test_the_speed_of_a_run_is_logged_with_its_share_of_the_peak(data: DocumentsConfig, tmp_path: Path) -> None:
+    stage = PretrainStage(PretrainConfig(data=data, model=SIZES), seed=0)
+    loop = replace(run(4).loop, log_every=2)
+    Trainer(stage, replace(run(4), loop=loop), tmp_path, settings={}).run(tmp_path / "final")
+    first, second = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
+    assert (first["step"], second["step"]) == (2, 4)
+    held = [stage.contents(stage.batch(i)) for i in (2, 3)]
+    share = sum(one["flops"] for one in held) / sum(one["tokens"] for one in held)
+    assert second["flops_per_s"] / second["tokens_per_s"] == pytest.approx(share)
+    assert 0 < second["mfu"] < 1
+    batch = stage.batch(2)
+    assert held[0]["tokens"] == int((batch["documents"] > 0).sum())
