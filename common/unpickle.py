@@ -8,6 +8,7 @@ asks for is refused by name, before it is looked up.
 import io
 import pickle
 from collections import OrderedDict
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -101,8 +102,11 @@ def load_object_array(path: Path) -> Any:
         raise DataError(f"{path}: not a readable .npy file ({error}); fetch it again") from None
 
 
-def load_torch(path: Path) -> Any:
+def load_torch(path: Path, stand_ins: Mapping[str, type] | None = None) -> Any:
     """What `torch.save` wrote: tensors, numpy arrays and plain containers, on the CPU.
+
+    Args:
+        stand_ins: dotted name of a class that the file may ask for besides -> the harmless one that it gets.
 
     Raises:
         DataError: absent, damaged, or with any other class in it.
@@ -111,6 +115,7 @@ def load_torch(path: Path) -> Any:
 
     kinds = [getattr(np.dtypes, name) for name in dir(np.dtypes) if name.endswith("DType")]
     named = [(value, f"{module}.{name}") for (module, name), value in _NUMPY.items()]
+    named += [(kind, name) for name, kind in (stand_ins or {}).items()]
     try:
         with torch.serialization.safe_globals([*named, *kinds]):
             return torch.load(path, map_location="cpu", weights_only=True)
