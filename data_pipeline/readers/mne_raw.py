@@ -66,6 +66,8 @@ def _open(path: Path, exclude: list[str]) -> "mne.io.BaseRaw":
                 return mne.io.read_raw(path, preload=True, verbose="ERROR", **options)
         except Exception as error:  # mne's readers raise everything from AssertionError to UnicodeDecodeError
             shown = type(error).__name__
+            if isinstance(error, FileNotFoundError):  # of BrainVision files that were renamed
+                shown = "a file that it names is not beside it"
     raise DataError(f"{path}: mne cannot read it ({shown}); the file is damaged or of another format")
 
 
