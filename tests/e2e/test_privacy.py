@@ -29,6 +29,7 @@ from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.tokenizers.image import ImageTokenizer
 from neuroleon.tokenizers.vqgan import VQGAN, VQGANConfig
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "a sentence that nobody guesses"
 RECIPE = {
@@ -116,6 +117,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
         (made / "npz").mkdir(exist_ok=True)
         path.rename(made / "npz" / f"{len(list((made / 'npz').iterdir()))}.npz")
     walk.run(evaluate.main, "--model", trained, "--samples", shards, "--limit", 4, "--out", made / "report")
+    walk.run(evaluate.main, "tokenizer", "--tokenizer", tokenizers / "eeg", "--samples", shards, "--limit", 10,
+             "--parts", "robustness", "--recordings", first, "--out", made / "report-eeg")  # fmt: skip
     return walk
 
 
@@ -219,5 +222,7 @@ def shifted(content: bytes) -> bytes:
 
 
 def scrambled(content: bytes) -> bytes:
-    """Numbers of the header become a name."""
-    return content[:180] + b"Zwiebelfisch Brotkorb " + content[202:]
+    """A number of the header becomes a name, which readers put into their errors."""
+    if b"NumberOfChannels" in content:
+        return content.replace(b"NumberOfChannels=6", b"NumberOfChannels=Brotkorb")
+    return content[:184] + b"Brotkorb" + content[192:]
