@@ -221,7 +221,7 @@ def draw(options: Namespace) -> None:
     (tokens,) = tokenizer.encode_windows([window])
     (restored,) = tokenizer.decode_windows([tokens], window.positions, window.ch_names)
     found = [
-        f"{options.file.name}, {options.start:g} to {options.start + options.duration:g} s",
+        f"{options.start:g} to {options.start + options.duration:g} s",
         f"{tokenizer.tokens_per_step} levels, {tokenizer.bits_per_second:g} bit/s",
         f"mean r {np.nanmean(correlations(window, restored)):.2f}, NMSE {nmse(window, restored):.2f}",
     ]
@@ -231,6 +231,8 @@ def draw(options: Namespace) -> None:
     figure.savefig(content, format=kind)
     with _writing(options.out):
         write_atomic(options.out, content.getvalue())
+    # the file's name can be a person's: on the screen, not in the picture
+    print(f"{options.file.name}, ", end="")
     print("\n".join([*found, *([unlike] if unlike else []), f"written: {options.out}"]))
 
 

@@ -18,6 +18,12 @@ def parser() -> ArgumentParser:
     )
     samples.add_argument("--recipe", type=str, required=True, help="one of ours by name, or a .yaml file of your own")
     samples.add_argument("--data", type=Path, required=True, help="folder that holds the data sets")
+    samples.add_argument(
+        "--key",
+        type=Path | None,
+        help="a file of 16 bytes or more that keys the pseudonyms of people and recordings; keep it to yourself "
+        "(default: the recipe's name is the key, which is right for public sets alone)",
+    )
     tokens = ArgumentParser(description="Tokenize sample shards with trained tokenizers.", allow_abbrev=False)
     tokens.add_argument(
         "--samples",
@@ -70,7 +76,7 @@ def run_samples(options: Namespace) -> None:
     from neuroleon.data_pipeline.recipe import load_recipe
     from neuroleon.data_pipeline.samples import prepare_samples
 
-    print(prepare_samples(load_recipe(options.recipe), options.data, options.out, options.workers))
+    print(prepare_samples(load_recipe(options.recipe), options.data, options.out, options.workers, options.key))
 
 
 def run_tokens(options: Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError, exit_cleanly
-from neuroleon.common.files import atomic_folder, write_json
+from neuroleon.common.files import atomic_folder, sha256_file, write_json
 from neuroleon.common.pictures import load_picture
 from neuroleon.data_pipeline.loader import training_memory
 from neuroleon.data_pipeline.readers.mne_raw import read_recording
@@ -21,6 +21,7 @@ from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline, Result, t
 from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.decoding.verdict import verdict
 from neuroleon.retrieval.memory import Memory, Retrieval
+from neuroleon.signals.columns import without_labels
 from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M
 from neuroleon.signals.plausibility import check_recording, reject_reason
 from neuroleon.signals.preprocess import Preprocess, Preprocessed
@@ -224,18 +225,23 @@ def _write_answer(result: Result, number: int, folder: Path) -> dict[str, Any]:
 
 
 def _provenance(args: Namespace, pipeline: NeuroleonPipeline, stretch: Stretch | None) -> dict[str, Any]:
-    source: dict[str, Any] = {"text": args.text, "image": args.image.name if args.image else None, "eeg": None}
+    """What `sample.json` says of model and input: not a file's name, nor an event or a column that was not asked for by
+    name, because these can name people."""
+    source: dict[str, Any] = {"text": args.text, "image_sha256": None, "eeg": None}
+    if args.image:
+        source["image_sha256"] = sha256_file(args.image)
     if stretch:
         source["eeg"] = {
-            "file": args.eeg.name,
+            "sha256": sha256_file(args.eeg),
             "start_s": stretch.start_s,
             "duration_s": stretch.duration_s,
-            "event": stretch.event,
+            "onset_s": stretch.onset_s,
+            "event": args.event,
             "unit": args.unit or "as the file says",
             "sfreq": stretch.recording.sfreq,
             "channels": list(stretch.window.ch_names),
             "renamed": {raw: name for raw, name in stretch.recording.name_map.items() if raw != name},
-            "left_out": stretch.recording.left_out | stretch.preprocessed.bad_channels,
+            "left_out": without_labels(stretch.recording.left_out | stretch.preprocessed.bad_channels),
         }
     return {
         "model": args.model,
@@ -260,7 +266,7 @@ def write(out: Path, results: Sequence[Result], stretch: Stretch | None, content
             if pictures:
                 Image.fromarray(contact_sheet(pictures)).save(folder / "contact-sheet.png")
             if stretch:
-                title = f"{stretch.recording.name}" + (f", event {stretch.event}" if stretch.event else "")
+                title = f"{stretch.start_s:g} s to {stretch.start_s + stretch.duration_s:g} s"
                 save_figure(result_figure(stretch.window, results, title, stretch.start_s), folder / "figure.png")
             write_json(folder / "sample.json", {**content, "answers": entries})
     except OSError as error:

@@ -10,6 +10,7 @@ import io
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -176,16 +177,20 @@ def load_object_array(path: Path) -> Any:
         raise DataError(f"{path}: not a readable .npy file ({error}); fetch it again") from None
 
 
-def load_torch(path: Path) -> Any:
+def load_torch(path: Path, stand_ins: Mapping[str, type] | None = None) -> Any:
     """What `torch.save` wrote: tensors, numpy arrays and plain containers, on the CPU.
+
+    Args:
+        stand_ins: dotted name of a class that the file may ask for besides -> the harmless one that it gets.
 
     Raises:
         DataError: absent, damaged, or with any other class in it.
     """
     import torch
 
+    named = {**_NUMPY, **(stand_ins or {})}
     try:
-        with torch.serialization.safe_globals([(value, name) for name, value in _NUMPY.items()]):
+        with torch.serialization.safe_globals([(value, name) for name, value in named.items()]):
             return _finished(torch.load(path, map_location="cpu", weights_only=True))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None

@@ -11,8 +11,8 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.pictures import SUFFIXES, load_picture
+from neuroleon.data_pipeline.pseudonyms import Pseudonyms
 from neuroleon.data_pipeline.recipe import PictureSpec, Recipe, template_fields
-from neuroleon.data_pipeline.splits import pseudonym
 from neuroleon.data_pipeline.stimuli import draw
 
 SIZE = 64
@@ -34,7 +34,7 @@ def slug(text: str) -> str:
 
 @dataclass
 class Pairing:
-    """The pairing rules of one recipe; `folder` is where its source lies.
+    """The pairing rules of one recipe; `folder` is where its source lies, `secret` keys the pseudonyms of pictures.
 
     Raises:
         ConfigError: the recipe asks for a field that the event does not have, or for an impossible drawing.
@@ -43,6 +43,7 @@ class Pairing:
 
     recipe: Recipe
     folder: Path
+    secret: bytes = field(default=b"", repr=False)
     _files: dict[str, list[Path]] = field(default_factory=dict)
     _drawn: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -118,7 +119,7 @@ class Pairing:
             )
         if not path.is_file():
             return None
-        return Shown(key=pseudonym(name, self.recipe.name, "p"), pixels=load_picture(path, SIZE))
+        return Shown(key=Pseudonyms(self.recipe.name, self.secret)(name, "p"), pixels=load_picture(path, SIZE))
 
     def _of(self, label: str) -> list[Path]:
         if label not in self._files:

@@ -23,6 +23,9 @@ from neuroleon.signals.preprocess import Preprocess
 
 RECIPES = Path(__file__).parent / "recipes"
 MAX_BYTES = 1_000_000
+_NAMES = frozenset({"recording", "group", "subject"})
+# what can be any text at all, by reader: annotations are typed by hand; groups of pictures are their classes
+_FREE_TEXT = {"mne": _NAMES | {"event"}, "bids": _NAMES | {"event"}, "pictures": _NAMES - {"group"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,8 @@ class LabelSpec:
     Attributes:
         of: what carries it: the window's `event` code, or the name of the `recording`, `group` or `subject`.
         map: shell pattern of that word -> label; a word that no pattern fits has no label and its windows are left out.
-            Absent: the word is the label.
+            Absent: the word is the label. Names of people and recordings and annotations, which are free text, are
+            stored in no other way than through a map.
         phrases: label -> how the sentences say it; a label without one is said as it is.
     """
 
@@ -147,6 +151,11 @@ class Recipe:
             raise ConfigError(f"name is {self.name!r}; expected up to 40 letters, digits and _ (it names a folder)")
         if self.stimulus and any(spec.tmin_s < 0 for spec in self.windows):
             raise ConfigError("stimulus: its track starts at the event, so no window may have a tmin_s below 0")
+        if self.labels.map is None and self.labels.of in _FREE_TEXT.get(self.source.reader, _NAMES):
+            raise ConfigError(
+                f"labels.map is missing: every {self.labels.of} of reader {self.source.reader} would become a label as "
+                "it is, and these words can name people; map those that are labels, or say labels: {of: none}"
+            )
         if self.labels.map is not None:
             known = set(self.labels.map.values())
             for where, names in (("labels.phrases", self.labels.phrases), ("picture.by_label", self.picture.by_label)):

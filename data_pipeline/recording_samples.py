@@ -11,11 +11,12 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown
+from neuroleon.data_pipeline.pseudonyms import Pseudonyms
 from neuroleon.data_pipeline.readers.base import Failure, Located, source_of
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe, StimulusSpec
 from neuroleon.data_pipeline.sources import read
-from neuroleon.data_pipeline.splits import Source, pseudonym
+from neuroleon.data_pipeline.splits import Source
 from neuroleon.data_pipeline.windows import cut
 from neuroleon.signals.plausibility import check_recording, normalise_unknown_unit, reject_reason
 from neuroleon.signals.preprocess import Preprocessed
@@ -25,16 +26,18 @@ from neuroleon.signals.recording import Event, Recording, Window
 class RecordingSamples:
     """Makes the records of one task and counts what it made and left out.
 
-    No name, date or text of a header gets into a record: subjects, groups, recordings and pictures go by pseudonyms.
+    No name, date or text of a header gets into a record: subjects, groups, recordings and pictures go by pseudonyms,
+    which `secret` keys.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, split: str, pictures: Path) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, split: str, pictures: Path, secret: bytes = b"") -> None:
         self.recipe, self.folder, self.split, self._picture_folder = recipe, folder, split, pictures
-        self._pairing = Pairing(recipe, folder)
+        self._pairing = Pairing(recipe, folder, secret)
+        self._pseudonym = Pseudonyms(recipe.name, secret)
         self.required = ("json", "png") if recipe.source.reader == "pictures" else ("json", "npy")
         self.labels: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        self.unlabelled: Counter[str] = Counter()  # event codes: free text, for the screen only
+        self.unlabelled: Counter[str] = Counter()  # event codes: free text, for the screen alone, never stored
         self.notes: Counter[str] = Counter()
         self.failures: list[Failure] = []
         self.label_texts: dict[str, str] = {}
@@ -162,9 +165,6 @@ class RecordingSamples:
         if shown.key not in self.pictures[label]:
             self.pictures[label].add(shown.key)
             write_atomic(self._picture_folder / f"{shown.key}.png", encode("png", shown.pixels))
-
-    def _pseudonym(self, name: str, prefix: str) -> str:
-        return pseudonym(name, self.recipe.name, prefix) if name else ""
 
     def _from_pictures(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         sources = {one.source.recording: one.source for one in located}

@@ -4,9 +4,10 @@
     OUT/NAME/recipe.json            labels, sentences, question and pictures of each label, for later stages
     OUT/NAME/preprocess.json        the signal settings
     OUT/NAME/pictures/KEY.png       every picture that a sample carries or could carry
-    OUT/NAME/.tasks/                what is done, for a run that goes on; it names source files, so do not pass it on
+    OUT/NAME/.tasks/                what is done, for a run that goes on; do not pass it on: it names what failed
 
-A task is made of recordings of one split; a cluster may run `run_task` on each of them itself.
+A task is made of recordings of one split; a cluster may run `run_task` on each of them itself. Codes of events
+without a label are free text: the run that reads them shows them, and they are kept nowhere.
 """
 
 from collections import Counter, defaultdict
@@ -21,9 +22,11 @@ from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
+from neuroleon.data_pipeline.pseudonyms import Pseudonyms, read_secret
 from neuroleon.data_pipeline.readers.base import Failure, Located
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
+from neuroleon.data_pipeline.samples_report import Report
 from neuroleon.data_pipeline.shards import index_path, shard_path, write_manifest, write_shard
 from neuroleon.data_pipeline.sources import survey
 from neuroleon.data_pipeline.splits import SPLITS, assign
@@ -35,7 +38,10 @@ FORMAT = 1  # raised when the same recipe and files would give other samples
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Some recordings of one split that become one shard; running it twice gives the same bytes."""
+    """Some recordings of one split that become one shard; running it twice gives the same bytes.
+
+    `key` is a file, read where the task runs: schedulers write tasks to disk.
+    """
 
     recipe: Recipe
     folder: Path
@@ -43,6 +49,7 @@ class Task:
     split: str
     number: int
     located: tuple[Located, ...]
+    key: Path | None = None
 
     @property
     def shard(self) -> Path:
@@ -53,11 +60,15 @@ class Task:
         return self.out / ".tasks" / f"{self.shard.stem}.json"
 
     def fingerprint(self) -> str:
-        """sha256 over the recipe, the signal settings, and names, sizes and times of change of the source files."""
+        """sha256 over the recipe, the signal settings, and names, sizes and times of change of the source files.
+
+        Also over which key it is, where there is one.
+        """
         files = sorted({path for located in self.located for path in located.files})
         stats = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
         names = [asdict(located.source) for located in self.located]
-        return sha256_json([FORMAT, self.recipe.sha256, self.recipe.preprocess.fingerprint, names, stats])
+        keyed = [Pseudonyms(self.recipe.name, read_secret(self.key)).fingerprint] if self.key else []
+        return sha256_json([FORMAT, self.recipe.sha256, self.recipe.preprocess.fingerprint, names, stats, *keyed])
 
     def is_done(self) -> bool:
         """Whether the state of an earlier run is of this very task and its shard is still there, whole."""
@@ -73,63 +84,33 @@ class Task:
         return whole and read_json(index)["sha256"] == state["sha256"]
 
 
-@dataclass
-class Report:
-    """What a run read, made and left out.
-
-    `left_out` counts windows or pictures by reason, `unlabelled` windows by the code of their event.
-    """
-
-    recipe: str
-    tasks: int
-    skipped_tasks: int
-    samples: dict[str, int]
-    labels: dict[str, dict[str, int]]
-    left_out: Counter[str]
-    unlabelled: Counter[str]
-    failures: list[Failure]
-    notes: Counter[str]
-    excluded: int
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.recipe}: {sum(self.samples.values())} samples; {self.skipped_tasks} of {self.tasks} tasks were done"
-        ]
-        for split in SPLITS:
-            counts = ", ".join(f"{label} {n}" for label, n in sorted(self.labels.get(split, {}).items()))
-            lines.append(f"  {split:<10} {self.samples.get(split, 0):>7}  {counts}")
-        lines += [f"  left out   {n:>7}  {reason}" for reason, n in self.left_out.most_common()]
-        lines += [f"    no label {n:>7}  {code}" for code, n in self.unlabelled.most_common(20)]
-        lines += [f"  left out   {self.excluded:>7}  recordings that the recipe excludes"] if self.excluded else []
-        lines += [f"  note       {n:>7}  {note}" for note, n in self.notes.most_common()]
-        lines += [f"  not read            {failure.name}: {failure.message}" for failure in self.failures]
-        return "\n".join(lines)
-
-
-def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1) -> Report:
+def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1, key: Path | None = None) -> Report:
     """Write the sample shards of `recipe` to `out`/NAME. Tasks that an earlier run has finished are not run again.
 
     Args:
         data: the folder that holds the recipe's `source.folder`.
         workers: processes; 1 works in this one.
+        key: a file whose content keys the pseudonyms, together with the recipe's name; with another one all is redone.
 
     Raises:
-        ConfigError: the recipe's splits, labels or options do not fit the data.
+        ConfigError: the recipe's splits, labels or options do not fit the data, or the key cannot be read or is short.
         DataError: nothing could be read at all, or a worker died.
     """
     folder, out = data / recipe.source.folder, out / recipe.name
+    read_secret(key)  # one that cannot be read is found before any work
     located, failures = survey(recipe, folder)
     splits = assign([one.source for one in located], recipe.split)
-    tasks = _tasks(recipe, folder, out, located, splits)
+    tasks = _tasks(recipe, folder, out, located, splits, key)
     todo = [task for task in tasks if not task.is_done()]
     others = _others(out, tasks)
     if todo or others:
         (out / MANIFEST).unlink(missing_ok=True)  # it would not fit the shards any more
     for path in others:
         path.unlink()
-    _run(todo, workers, done=len(tasks) - len(todo), what=recipe.name)
+    unlabelled = _run(todo, workers, done=len(tasks) - len(todo), what=recipe.name)
     states = [read_json(task.state) for task in tasks]
     report = _report(recipe, tasks, states, failures, len(tasks) - len(todo), len(located) - len(splits))
+    report.unlabelled = unlabelled
     if not sum(report.samples.values()):
         raise DataError(f"{folder}: recipe {recipe.name} gave no sample\n{report}")
     if not (out / MANIFEST).is_file():
@@ -137,31 +118,36 @@ def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1) -> 
     return report
 
 
-def _tasks(recipe: Recipe, folder: Path, out: Path, located: list[Located], splits: dict[str, str]) -> list[Task]:
+def _tasks(
+    recipe: Recipe, folder: Path, out: Path, located: list[Located], splits: dict[str, str], key: Path | None
+) -> list[Task]:
     size = PICTURES_PER_SHARD if recipe.source.reader == "pictures" else RECORDINGS_PER_SHARD
+    place = Pseudonyms(recipe.name, read_secret(key)).place
     tasks = []
     for split in SPLITS:
         chosen = [one for one in located if splits.get(one.source.recording) == split]
-        chosen.sort(key=lambda one: one.source.recording)
+        chosen.sort(key=lambda one: place(one.source.recording))
         for number, start in enumerate(range(0, len(chosen), size)):
             part = tuple(chosen[start : start + size])
-            tasks.append(Task(recipe=recipe, folder=folder, out=out, split=split, number=number, located=part))
+            tasks.append(Task(recipe=recipe, folder=folder, out=out, split=split, number=number, located=part, key=key))
     return tasks
 
 
-def _run(tasks: list[Task], workers: int, done: int, what: str) -> None:
+def _run(tasks: list[Task], workers: int, done: int, what: str) -> Counter[str]:
+    """Make the shards; returns the windows without a label by the code of their event."""
+    unlabelled: Counter[str] = Counter()
     with tqdm(total=done + len(tasks), initial=done, unit="shard", desc=what, disable=not tasks) as bar:
         if workers == 1:
             for task in tasks:
-                run_task(task)
+                unlabelled += make_shard(task)
                 bar.update()
-            return
+            return unlabelled
         # spawn: a fork would copy the threads of numpy's libraries in an unknown state
         with ProcessPoolExecutor(min(workers, len(tasks) or 1), get_context("spawn")) as pool:
-            futures = [pool.submit(run_task, task) for task in tasks]
+            futures = [pool.submit(make_shard, task) for task in tasks]
             try:
                 for future in as_completed(futures):
-                    future.result()
+                    unlabelled += future.result()
                     bar.update()
             except BrokenProcessPool:
                 raise DataError(
@@ -170,13 +156,23 @@ def _run(tasks: list[Task], workers: int, done: int, what: str) -> None:
                 ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
+    return unlabelled
 
 
 def run_task(task: Task) -> None:
-    """Make one shard, its pictures, and then the state that says that it is done."""
+    """`make_shard` for a scheduler: nothing comes back, because schedulers write results to disk."""
+    make_shard(task)
+
+
+def make_shard(task: Task) -> Counter[str]:
+    """Make one shard, its pictures, and then the state that says that it is done.
+
+    Returns:
+        The windows without a label by the code of their event, for the screen.
+    """
     fingerprint = task.fingerprint()
     task.state.unlink(missing_ok=True)
-    maker = RecordingSamples(task.recipe, task.folder, task.split, task.out / "pictures")
+    maker = RecordingSamples(task.recipe, task.folder, task.split, task.out / "pictures", read_secret(task.key))
     index = write_shard(task.shard, maker.records(task.located), maker.required)
     if not index["n_samples"]:
         task.shard.unlink()
@@ -191,11 +187,11 @@ def run_task(task: Task) -> None:
             "label_texts": maker.label_texts,
             "pictures": {label: sorted(keys) for label, keys in sorted(maker.pictures.items())},
             "left_out": dict(maker.left_out),
-            "unlabelled": dict(maker.unlabelled),
             "notes": dict(maker.notes),
             "failures": [asdict(failure) for failure in maker.failures],
         },
     )
+    return maker.unlabelled
 
 
 def _others(out: Path, tasks: list[Task]) -> list[Path]:
@@ -216,14 +212,12 @@ def _report(
     samples: Counter[str] = Counter()
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
-    unlabelled: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     failures = list(failures)
     for task, state in zip(tasks, states, strict=True):
         samples[task.split] += state["n_samples"]
         labels[task.split].update(state["labels"])
         left_out.update(state["left_out"])
-        unlabelled.update(state["unlabelled"])
         notes.update(state["notes"])
         failures += [Failure(**failure) for failure in state["failures"]]
     return Report(
@@ -233,10 +227,10 @@ def _report(
         samples=dict(samples),
         labels={split: dict(counts) for split, counts in labels.items()},
         left_out=left_out,
-        unlabelled=unlabelled,
         failures=failures,
         notes=notes,
         excluded=excluded,
+        pseudonyms="keyed" if tasks and tasks[0].key else "recipe",
     )
 
 
@@ -279,6 +273,7 @@ def _write_facts(recipe: Recipe, out: Path, report: Report, states: list[dict[st
         name=recipe.name,
         licence=recipe.licence,
         recipe_sha256=recipe.sha256,
+        pseudonyms=report.pseudonyms,
         preprocess=recipe.preprocess.to_json(),
         preprocess_fingerprint=recipe.preprocess.fingerprint,
         labels=report.labels,

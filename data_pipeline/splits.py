@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 
 from neuroleon.common.errors import ConfigError
 
@@ -100,11 +99,3 @@ def _last_of(sources: Sequence[Source], unit: str) -> dict[str, str]:
         deal = ["train"] * (len(names) - len(ends)) + ends
         assigned.update(zip(sorted(names), deal, strict=True))
     return assigned
-
-
-def pseudonym(name: str, key: str, prefix: str = "s") -> str:
-    """A name that says nothing, the same for the same key, such as `s3f9a01bc77d2`.
-
-    It hides a name from readers of a shard, not from someone who has the list of names and the key.
-    """
-    return prefix + blake2b(name.encode(), key=blake2b(key.encode()).digest(), digest_size=6).hexdigest()

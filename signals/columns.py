@@ -1,6 +1,6 @@
 """Which columns of a file are EEG at known electrodes; every other one is left out with its reason."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,18 @@ def copied_columns(names: Sequence[str], samples: Callable[[int], np.ndarray]) -
         if earlier != i and np.array_equal(samples(earlier), samples(i), equal_nan=True):
             copies[name] = f"a copy of {names[earlier]}"
     return copies
+
+
+def without_labels(left_out: Mapping[str, str]) -> dict[str, str]:
+    """As `left_out`, fit to be stored: what a recorder calls a column that is no electrode is free text.
+
+    >>> without_labels({"T7": "marked bad in the file", "ECG Anna": "ecg, not EEG"})
+    {'T7': 'marked bad in the file', 'column 1': 'ecg, not EEG'}
+    """
+    known = np.isfinite(electrode_positions(list(left_out))[:, :3]).all(axis=1)
+    numbers = np.cumsum(~known)
+    named = zip(left_out.items(), known, numbers, strict=True)
+    return {name if is_known else f"column {number}": why for (name, why), is_known, number in named}
 
 
 def eeg_columns(

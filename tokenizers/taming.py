@@ -3,16 +3,14 @@
 f16-1024 and f16-16384 (VQModel) and Gumbel f8-8192 (GumbelVQ). Lightning is not needed, before or after.
 """
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
-from torch.serialization import safe_globals
 
-from neuroleon.common.errors import CheckpointError, ConfigError
+from neuroleon.common.errors import CheckpointError, ConfigError, DataError
+from neuroleon.common.unpickle import load_torch
 from neuroleon.tokenizers.image import ImageTokenizer
 from neuroleon.tokenizers.vqgan import VQGANConfig
 
@@ -28,7 +26,7 @@ class _LightningCallback:
     """Stands for the one class that the official files name, as a key of their callback states; it does nothing."""
 
 
-HARMLESS: list[Any] = [(_LightningCallback, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint")]
+HARMLESS = {"pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint": _LightningCallback}
 
 
 def convert_taming(config_yaml: Path, checkpoint: Path, out: Path) -> ImageTokenizer:
@@ -87,16 +85,12 @@ def _read_yaml(path: Path) -> tuple[VQGANConfig, bool]:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give the last.ckpt beside model.yaml")
     try:
-        with safe_globals(HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; give the last.ckpt beside model.yaml") from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"{path}: not a checkpoint of plain weights ({reason}); nothing in it was run, get the official file"
-        ) from None
+        content = load_torch(path, HARMLESS)
+    except DataError as error:
+        raise CheckpointError(str(error)) from None
     weights = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(t, Tensor) for t in weights.values()):
         raise CheckpointError(

@@ -51,7 +51,7 @@ def _other_rate(header: EdfHeader) -> dict[str, str]:
 def _open(path: Path, exclude: list[str]) -> "mne.io.BaseRaw":
     """Open with mne, without its warnings.
 
-    A message of mne's about an EDF file can hold header text, which can name the patient: such messages are not shown.
+    Its messages can hold header text, which can name the patient: none is shown.
     """
     import mne
 
@@ -65,7 +65,9 @@ def _open(path: Path, exclude: list[str]) -> "mne.io.BaseRaw":
                 warnings.simplefilter("ignore")
                 return mne.io.read_raw(path, preload=True, verbose="ERROR", **options)
         except Exception as error:  # mne's readers raise everything from AssertionError to UnicodeDecodeError
-            shown = type(error).__name__ if path.suffix.lower() in {".edf", ".bdf", ".gdf"} else repr(error)
+            shown = type(error).__name__
+            if isinstance(error, FileNotFoundError):  # of BrainVision files that were renamed
+                shown = "a file that it names is not beside it"
     raise DataError(f"{path}: mne cannot read it ({shown}); the file is damaged or of another format")
 
 

@@ -115,11 +115,12 @@ def _robustness(run: Run, report: TokenizerReport) -> TokenizerReport:
 
 
 def _source_rate(run: Run, path: Path) -> SourceRate | None:
-    recording = read_recording(path)
+    which = f"recording {1 + run.recordings.index(path)}"  # its own name can be a person's: it is in no report
+    recording = replace(read_recording(path), name=which)
     check_recording(recording, path)
     found = source_rate(run.whole, recording)
     if found is None:
-        run.left_out.append(f"500 Hz against 200 Hz, {path.name}: {recording.sfreq:g} Hz, {recording.duration_s:.1f} s")
+        run.left_out.append(f"500 Hz against 200 Hz, {which}: {recording.sfreq:g} Hz, {recording.duration_s:.1f} s")
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import write_atomic
+from neuroleon.signals.columns import without_labels
 
 FORMAT = "neuroleon.eeg-tokens/1"
 
@@ -94,10 +95,13 @@ class RecordingTokens:
         return f"<RecordingTokens {'; '.join(told)}>"
 
     def save(self, path: Path | str) -> None:
-        """Write an `.npz` of plain arrays; what is not numbers is JSON in its array `about`."""
+        """Write an `.npz` of plain arrays; what is not numbers is JSON in its array `about`.
+
+        It holds no name: neither the recording's, which `load` takes from the file's, nor those of columns that are no
+        electrodes.
+        """
         told = {
             "format": FORMAT,
-            "name": self.name,
             "ch_names": self.ch_names,
             "n_times": self.n_times,
             "sfreq": self.sfreq,
@@ -106,7 +110,7 @@ class RecordingTokens:
             "tmin_s": self.tmin_s,
             "boundaries": self.boundaries,
             "gaps_s": self.gaps_s,
-            "left_out": self.left_out,
+            "left_out": without_labels(self.left_out),
             "notes": self.notes,
             "ood_z": self.ood_z,
         }
@@ -133,7 +137,7 @@ class RecordingTokens:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            return cls(**_content(arrays))
+            return cls(**{"name": Path(path).stem} | _content(arrays))
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; give one that `RecordingTokens.save` wrote") from None
         except Exception as error:  # numpy and zipfile raise everything, from zlib.error to NotImplementedError

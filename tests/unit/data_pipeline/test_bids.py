@@ -379,6 +379,7 @@ def test_a_tree_becomes_shards_with_its_labels_and_splits(tmp_path: Path) -> Non
         "licence": "CC0-1.0",
         "citation": "none",
         "source": {"reader": "bids", "folder": "tree", "options": {"task": "look"}},
+        "labels": {"map": {"left": "left", "right": "right"}},
         "windows": [{"duration_s": 1.0}],
         "split": {"by": "subject", "train": ["01", "04"], "validation": ["02"], "test": ["03"]},
     }
@@ -412,6 +413,7 @@ def test_pictures_that_events_name_come_from_the_folder_of_stimuli(tmp_path: Pat
         "source": {"reader": "bids", "folder": "tree"},
         "windows": [{"duration_s": 1.0}],
         "split": {"train": ["*"]},
+        "labels": {"map": {"cat": "cat"}},
         "picture": {"kind": "own"},
     }
     (tmp_path / "seen.yaml").write_text(yaml.safe_dump(recipe))

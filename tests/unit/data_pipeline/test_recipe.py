@@ -81,6 +81,8 @@ def test_ours_are_all_here() -> None:
         ({"labels": {"of": "events"}}, "labels.of is 'events'; expected one of event, recording"),
         ({"labels": {"map": {"1": "left"}, "phrases": {"lft": "x"}}}, "'lft', which is no label; did you mean 'left'"),
         ({"labels": {"map": {"1": "a", "2": "b"}, "phrases": {"a": "b"}}}, "same words"),
+        ({"labels": {}}, "labels.map is missing: every event of reader mne would become a label"),
+        ({"labels": {"of": "subject"}, "source": {"reader": "npz_trials"}}, "every subject .* can name people"),
         ({"split": {"by": "session", "train": ["*"]}}, "split.by is 'session'"),
         ({"split": "subject"}, "split is 'subject'; expected keys and values"),
         ({"picture": {"kind": "drawing"}}, "picture.draw goes with kind: drawing"),

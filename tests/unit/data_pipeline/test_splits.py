@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.data_pipeline.splits import Source, SplitRule, assign, pseudonym
+from neuroleon.data_pipeline.splits import Source, SplitRule, assign
 
 NAMES = st.lists(
     st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.text("0123", min_size=1, max_size=3)),
@@ -90,9 +90,3 @@ def test_last_of_deals_out_every_recording(names: list[tuple[str, str, str]]) ->
 def test_contradicting_rules_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match="split"):
         SplitRule(**options)
-
-
-def test_pseudonyms_are_stable_and_keyed() -> None:
-    assert pseudonym("Anna", "cvep20") == pseudonym("Anna", "cvep20") != pseudonym("Anna", "ssvep40")
-    assert "anna" not in pseudonym("Anna", "cvep20").lower()
-    assert len({pseudonym(str(i), "k") for i in range(1000)}) == 1000

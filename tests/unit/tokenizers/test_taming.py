@@ -188,7 +188,7 @@ def test_an_evil_checkpoint_is_refused_and_not_run(tmp_path: Path) -> None:
     config, checkpoint = written(tmp_path, TamingModel(), VQ)
     canary = tmp_path / "canary"
     torch.save({"state_dict": {}, "callbacks": Canary(canary)}, checkpoint)
-    with pytest.raises(CheckpointError, match=r"last\.ckpt.*nothing in it was run"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt.*nothing of it was run"):
         convert_taming(config, checkpoint, tmp_path / "image")
     assert not canary.exists()
     assert not (tmp_path / "image").exists()
