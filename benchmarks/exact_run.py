@@ -11,11 +11,12 @@ import argparse
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 CONFIG = "configs/pretrain.yaml"
 
@@ -38,12 +39,14 @@ def run(given: argparse.Namespace, out: Path, ranks: int, kills: int) -> int:
     rng, killed = random.Random(given.seed), 0
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # the same threads in each process: products round alike
     while True:
-        process = subprocess.Popen(command(given, out, ranks), env=environment, start_new_session=True)
+        process = subprocess.Popen(command(given, out, ranks), env=environment)
         wanted = rng.randint(1, max(1, given.steps // (kills + 1))) if killed < kills else None
         first = n_steps(out)
         while process.poll() is None:
             if wanted is not None and n_steps(out) >= first + wanted:
-                os.killpg(process.pid, signal.SIGKILL)
+                # torchrun puts each rank into a session of its own
+                for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+                    one.kill()
                 process.wait()
                 killed += 1
                 break

@@ -22,12 +22,17 @@ STEP_FOLDER = re.compile(r"step-(\d+)")
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> None:
     """Write tensors as safetensors, from any device; `dtype` converts the floating ones.
 
-    Each tensor is copied, because safetensors refuses two names of one memory (tied weights).
+    Of two names of one memory (tied weights) the second is copied, because safetensors refuses them.
     """
+    seen: set[int] = set()
 
     def stored(tensor: Tensor) -> Tensor:
         wanted = dtype if tensor.is_floating_point() else None
-        return tensor.detach().to("cpu", wanted, copy=True).contiguous()
+        tensor = tensor.detach().to("cpu", wanted).contiguous()
+        if (memory := tensor.untyped_storage().data_ptr()) in seen:
+            tensor = tensor.clone()
+        seen.add(memory)
+        return tensor
 
     save_file({name: stored(tensor) for name, tensor in tensors.items()}, path)
 

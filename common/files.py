@@ -4,18 +4,21 @@ Every file of the project is written through here: beside its final name first, 
 with `atomic_folder` carries `manifest.json` (sha256 of every file), which `verify_folder` checks.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from neuroleon.common.errors import CheckpointError, DataError
+from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 
 MANIFEST = "manifest.json"
+LOCK_WAIT_S = 15.0
 
 
 def sha256_file(path: Path) -> str:
@@ -110,6 +113,30 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock while the block runs, or until the process ends in any way.
+
+    Raises:
+        ConfigError: another process still holds it after `LOCK_WAIT_S`: what a killed one leaves behind (workers, which
+            share its files) is gone by then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + LOCK_WAIT_S
+    with path.open("ab") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise ConfigError(
+                        f"{path.parent}: another run is at work here; wait for its end, or give another folder"
+                    ) from None
+                time.sleep(0.1)
+        yield
 
 
 def verify_folder(path: Path) -> None:

@@ -80,16 +80,18 @@ class VQGANTraining(nn.Module):
     def forward(self, pictures: Tensor, index: int) -> dict[str, Tensor]:
         """float (n, 3, H, W) in [-1, 1], and the number of the batch -> scalars by name, "loss" is to be minimised.
 
-        Where the latents are not finite, the codebook is left alone and "loss" is not finite either.
+        Where the latents are not finite, "loss" is not either. The quantizer is asked all the same, with zeros: over
+        several ranks it adds up what all of them saw, and would wait for this one.
         """
         nothing = torch.full((), float("nan"), device=pictures.device)
         names = ["loss", "pixel", "edges", "coarse", "commitment"]
         names += ["generator", "discriminator"] if self.discriminator is not None else []
         losses = dict.fromkeys(names, nothing)
         latents = self.network.latents(pictures)
-        if not latents.isfinite().all():
+        is_finite = latents.isfinite().all()
+        codes, _, losses["commitment"] = self.quantizer(latents if is_finite else torch.zeros_like(latents))
+        if not is_finite:
             return losses | {"loss": latents.float().mean()}
-        codes, _, losses["commitment"] = self.quantizer(latents)
         found = self.network.pictures(codes).float()
         losses["pixel"] = F.l1_loss(found, pictures)
         losses["edges"] = edge_loss(found, pictures)

@@ -29,7 +29,8 @@ class LoopConfig:
             absent: none is.
         recompute: compute activations again in the backward pass instead of keeping them (activation checkpointing).
         compile: compile each block with `torch.compile`.
-        shard: split weights, gradients and moments over the ranks (FSDP2); for models that do not fit one device.
+        shard: split weights, gradients and moments over the ranks (FSDP2), for models whose training does not fit one
+            device; one device must still hold whole weights, to validate, and a whole gradient.
         max_minutes: end the run (validate, save, export) when this much time has passed; the schedule does not change.
     """
 

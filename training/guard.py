@@ -11,6 +11,12 @@ from statistics import fmean, stdev
 
 RECENT = 128
 ENOUGH = 64  # before that many steps nothing is a spike
+FLOOR = 1e-3  # of the mean: the least deviation, where the last steps were all alike
+
+
+def is_finite(loss: float, norm: float) -> bool:
+    """Whether loss and gradient norm of a step are numbers."""
+    return math.isfinite(loss) and math.isfinite(norm)
 
 
 @dataclass(kw_only=True)
@@ -25,15 +31,18 @@ class Recent:
 
         The step then belongs to the last ones.
         """
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        if not is_finite(loss, norm):
             return "loss or gradient is not finite"
         fault = None
         for name, value, before in (("loss", loss, self.losses), ("gradient norm", norm, self.norms)):
             limit = math.inf
             if sigmas is not None and len(before) >= ENOUGH:
-                limit = fmean(before) + sigmas * stdev(before)
+                limit = fmean(before) + sigmas * max(stdev(before), FLOOR * abs(fmean(before)))
             if value > limit:
-                fault = fault or f"{name} {value:.4g} is a spike: the last steps make at most {limit:.4g} likely"
+                fault = (
+                    fault
+                    or f"{name} {value:.4g} is a spike, {sigmas:g} deviations above the last steps are {limit:.4g}"
+                )
             before.append(min(value, limit))
             del before[:-RECENT]
         return fault

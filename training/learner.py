@@ -5,7 +5,6 @@ of its index (`Stage.batch`), the random numbers of its forward pass are drawn f
 added in an order that does not depend on who computed them (`parallel.py`).
 """
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -89,8 +88,8 @@ class Learner:
         self.module = stage.build()
         if checkpoint is not None:  # before weights are split over ranks: a file holds whole ones
             load_weights(self.module, checkpoint / "model.safetensors")
-        self.module.to(self.device)
         self._prepare(stage.blocks(self.module))
+        self.module.to(self.device)  # of a sharded module, what is left: FSDP2 moves each block by itself
         self.parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.module, config.optim)
         self.ema = Ema(self.module, loop.ema_decay) if loop.ema_decay is not None else None
@@ -200,8 +199,3 @@ class Learner:
             contents=dict(zip(computed.contents, sums, strict=True)),
             flags=(told[:, : len(flags)].amax(0) > 0).tolist(),
         )
-
-
-def is_finite(values: dict[str, float]) -> bool:
-    """Whether loss and gradient of a step are numbers."""
-    return math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])

@@ -29,6 +29,7 @@ def add_provenance(folder: Path, settings: dict[str, Any], progress: dict[str, A
     """Say in an exported folder how it was made: `training.json`, and a last section of its README."""
     command = " ".join(["python", *sys.argv])
     versions = {name: version(name) for name in ("torch", "numpy", "vector-quantize-pytorch", "x-transformers")}
+    progress = {name: value for name, value in progress.items() if name != "recent"}
     record = {"command": command, "settings": settings, "progress": progress, "versions": versions}
     write_json(folder / "training.json", record)
     readme = folder / "README.md"

@@ -5,10 +5,11 @@ A run goes on exactly after any end, with other workers and on another number of
 
 import faulthandler
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -23,9 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from neuroleon.common.checkpoint import load_weights, prune, require_space, step_folder
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
-from neuroleon.common.files import MANIFEST, atomic_folder, sha256_json
+from neuroleon.common.files import MANIFEST, atomic_folder, locked, sha256_json
 from neuroleon.training.config import RunConfig
-from neuroleon.training.learner import Learner, Step, is_finite
+from neuroleon.training.guard import is_finite
+from neuroleon.training.learner import Learner, Step
 from neuroleon.training.log import RunLog, add_provenance
 from neuroleon.training.parallel import micro_batches
 from neuroleon.training.speed import SpeedMeter, peak_flops
@@ -34,7 +36,7 @@ from neuroleon.training.state import choose_checkpoint, save_checkpoint, seed_rn
 
 KEEP = 2  # checkpoints beside the best one: the newest may be damaged
 MAX_SKIPPED = 10  # steps in a row without a finite loss
-WORKER_TIMEOUT_S = 300  # a hung worker ends the run with a message
+WORKER_TIMEOUT_S = 600  # a hung worker ends the run with a message; storage that gives up has its own before
 HANG_S = 1800  # a step that takes longer hangs: another rank is gone, or the storage
 
 
@@ -70,31 +72,37 @@ class Trainer:
         self.started = time.monotonic()
         self.stage, self.config, self.settings, self.folder = stage, config, settings, out / "checkpoints"
         own = {name: value for name, value in settings.items() if name not in ("loop", "schedule")}
-        self.identity = sha256_json({"settings": own, "data": stage.fingerprint})
+        average = config.loop.ema_decay is not None  # a checkpoint without one cannot give it, nor lose it
+        self.identity = sha256_json({"settings": own, "average": average, "data": stage.fingerprint})
         patience = InitProcessGroupKwargs(timeout=timedelta(seconds=HANG_S))
         # without `cpu`, processes that torchrun starts on a machine without a GPU would not know of each other
         on_cpu = not torch.accelerator.is_available()
         self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[patience])
         self.rank = self.accelerator.process_index
-        checkpoint, self.progress = self._agreed(
-            choose_checkpoint(out, resume, self.identity) if self.rank == 0 else None
-        )
-        self.learner = Learner(stage, config, self.accelerator, checkpoint)
-        step = self.progress.step
-        # a checkpoint of another folder is not here yet, should the run end without a step
-        is_here = checkpoint is not None and checkpoint.resolve().parent == self.folder.resolve()
-        self.saved_step = step if is_here else None
-        self.sigterm = False  # what this rank has seen; the two below are agreed by all ranks
-        self.signalled = self.out_of_time = False
-        self.log = RunLog(out if self.rank == 0 else None, settings, step=step, steps=config.loop.steps)
-        if checkpoint is not None:
-            self.log.say(f"resumed {checkpoint} after {step} steps")
-        self.speed = self._meter()
+        with ExitStack() as held:
+            if self.rank == 0:
+                held.enter_context(locked(out / "lock"))
+            checkpoint, self.progress = self._agreed(
+                choose_checkpoint(out, resume, self.identity) if self.rank == 0 else None
+            )
+            self.learner = Learner(stage, config, self.accelerator, checkpoint)
+            step = self.progress.step
+            # a checkpoint of another folder is not here yet, should the run end without a step
+            is_here = checkpoint is not None and checkpoint.resolve().parent == self.folder.resolve()
+            self.saved_step = step if is_here else None
+            self.parent = os.getppid()
+            self.sigterm = False  # what this rank has seen; the two below are agreed by all ranks
+            self.signalled = self.out_of_time = False
+            self.log = RunLog(out if self.rank == 0 else None, settings, step=step, steps=config.loop.steps)
+            if checkpoint is not None:
+                self.log.say(f"resumed {checkpoint} after {step} steps")
+            self.held = held.pop_all()  # until `run` ends
+        self.speed: SpeedMeter | None = None
 
-    def _meter(self) -> SpeedMeter:
+    def _meter(self, step: Step) -> SpeedMeter:
         """Of the speed, with a peak where the stage says what a batch costs."""
         device, ranks = self.learner.device, self.learner.ranks
-        if "flops" not in self.stage.contents(self.stage.batch(self.progress.batches)):
+        if "flops" not in step.contents:
             return SpeedMeter(device, None)
         peak, source = peak_flops(device, torch.bfloat16 if self.learner.in_bf16 else torch.float32)
         self.log.say(f"mfu is the share of {peak / 1e12:.3g} TFLOP/s a rank ({source})")
@@ -136,8 +144,6 @@ class Trainer:
             if self.signalled:
                 self.log.say(f"SIGTERM: saved after {self.progress.step} steps; continue with --resume auto")
                 return None
-            if self.progress.validated_step != self.progress.step:
-                self._validate()
             self._save()
             self._export(final)
             return final
@@ -147,7 +153,7 @@ class Trainer:
                 "loop.batches_per_step larger, or set loop.recompute or loop.shard; the checkpoints are whole"
             ) from None
         except RuntimeError as error:  # torch raises it wherever the run happens to be when a worker dies
-            if "DataLoader" not in str(error):
+            if not str(error).startswith(("DataLoader worker (pid", "DataLoader timed out", "Pin memory thread")):
                 raise
             raise DataError(
                 f"{self.folder.parent}: a process that makes batches died, or gave none for {WORKER_TIMEOUT_S} s "
@@ -158,37 +164,47 @@ class Trainer:
             faulthandler.cancel_dump_traceback_later()
             signal.signal(signal.SIGTERM, before)
             self.log.close()
+            self.held.close()
             self.accelerator.end_training()
 
     def _on_sigterm(self, *_: object) -> None:
+        # one is enough: torchrun and supervisors send it several times, and the save must not be cut short by it
         self.sigterm = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second signal ends at once
 
     def _train(self) -> None:
         loop, progress = self.config.loop, self.progress
         batches = self._batches()
         self.learner.module.train()
+        if progress.step and self._is_due() and progress.validated_step != progress.step:
+            self._validate()  # the signal that ended the run before came first
         while progress.step < loop.steps and not (self.signalled or self.out_of_time):
             faulthandler.dump_traceback_later(HANG_S, exit=True, file=2)
+            started = time.perf_counter()
             step = self.learner.step(batches, progress, self._ends)
             faulthandler.cancel_dump_traceback_later()
             self.signalled, self.out_of_time = step.flags
-            self._record(step)
-            due = progress.step % loop.validate_every == 0 or progress.step == loop.steps
-            improved = due and self._validate()
+            self._record(step, time.perf_counter() - started)
+            improved = self._is_due() and not self.signalled and self._validate()
             if improved or self.signalled or progress.step % loop.save_every == 0:
                 self._save()
 
-    def _ends(self) -> list[bool]:
-        """What ends the run on this rank: a signal, or the time."""
-        limit = self.config.loop.max_minutes
-        return [self.sigterm, limit is not None and time.monotonic() - self.started > 60 * limit]
+    def _is_due(self) -> bool:
+        """Whether a validation belongs to this step."""
+        loop, step = self.config.loop, self.progress.step
+        return step % loop.validate_every == 0 or step == loop.steps or self.out_of_time
 
-    def _record(self, step: Step) -> None:
+    def _ends(self) -> list[bool]:
+        """What ends the run on this rank: a signal (or torchrun is gone, which would have sent it), or the time."""
+        limit = self.config.loop.max_minutes
+        orphaned = "TORCHELASTIC_RUN_ID" in os.environ and os.getppid() != self.parent
+        return [self.sigterm or orphaned, limit is not None and time.monotonic() - self.started > 60 * limit]
+
+    def _record(self, step: Step, seconds: float) -> None:
         """Log a step; one that was not taken is counted, and too many in a row that were not finite end the run."""
         progress, n_batches = self.progress, self.config.loop.batches_per_step
         self.log.advance(step.values["loss"])
-        self.speed.add(step.contents)
+        self.speed = self.speed or self._meter(step)
+        self.speed.add(step.contents, seconds)
         if progress.step % self.config.loop.log_every == 0:
             self.log.metrics("train", progress.step, step.values)
             self.log.speed(progress.step, self.speed.read())
@@ -196,7 +212,9 @@ class Trainer:
             progress.skipped_in_a_row = 0
             return
         progress.skipped += 1
-        progress.skipped_in_a_row = 0 if is_finite(step.values) else progress.skipped_in_a_row + 1
+        progress.skipped_in_a_row = (
+            0 if is_finite(step.values["loss"], step.values["gradient_norm"]) else progress.skipped_in_a_row + 1
+        )
         first = progress.batches - n_batches
         where = f"batches {first} to {progress.batches - 1}"
         self.log.metrics("skipped", progress.step, {**step.values, "first_batch": first})
@@ -208,10 +226,10 @@ class Trainer:
             )
 
     def _whole_module(self) -> nn.Module | None:
-        """The module with the weights that are judged; of weights that are split over ranks, a whole copy on rank 0."""
+        """On rank 0, the module with the weights that are judged; of weights that are split, a whole copy."""
         learner = self.learner
         if not learner.is_sharded:
-            return learner.module
+            return learner.module if self.rank == 0 else None
         tensors = learner.judged()
         if self.rank != 0:
             return None
@@ -230,11 +248,10 @@ class Trainer:
             if module is not None:
                 module.eval()
                 values = self.stage.validate(module)
-                if self.rank == 0:
-                    self.log.examples(progress.step, self.stage.examples(module))
+                self.log.examples(progress.step, self.stage.examples(module))
                 module.train()
         values = self._agreed(values)
-        progress.validated_step = progress.step
+        progress.validated_step, self.saved_step = progress.step, None
         self.log.metrics("validation", progress.step, values)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.log.say(f"step {progress.step}/{self.config.loop.steps}  {shown}")
@@ -283,4 +300,3 @@ class Trainer:
                 add_provenance(folder, self.settings, asdict(self.progress), self.config.loop.steps)
                 (folder / MANIFEST).unlink(missing_ok=True)  # of a tokenizer's own `save`; it is made anew
             self.log.say(f"wrote {final} (step {self.progress.best_step}, score {self.progress.best_score:.4g})")
-        self.accelerator.wait_for_everyone()

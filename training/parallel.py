@@ -90,7 +90,8 @@ def sum_over_ranks(parameters: Sequence[nn.Parameter]) -> None:
         flat = torch.cat([p.grad.reshape(-1) for p in group if p.grad is not None])
         _sum_(flat)
         for parameter, summed in zip(group, flat.split([p.numel() for p in group]), strict=True):
-            parameter.grad = summed.view_as(parameter)
+            assert parameter.grad is not None, "given zeros above"
+            parameter.grad.copy_(summed.view_as(parameter))  # memory of its own, aligned as on one rank
 
 
 def _chunks(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

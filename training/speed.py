@@ -7,8 +7,8 @@ import time
 import torch
 
 # Dense bf16, no sparsity, from the makers' data sheets (NVIDIA A100, H100 SXM, H200)
-PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
-MATRIX, REPEATS = 1024, 8  # the product that a device without a data sheet here is measured with
+PEAKS = {"A100": 312e12, "H100 80GB HBM3": 989e12, "H200": 989e12}  # by a part of the device's name
+MATRIX, REPEATS = {"cpu": 1024, "cuda": 8192}, 8  # the product that a device without a data sheet here is measured with
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:
@@ -22,9 +22,10 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:
         for key, peak in PEAKS.items():
             if key in name:
                 return peak, f"data sheet of the {key}, dense bf16"
-    a = torch.ones(MATRIX, MATRIX, device=device, dtype=dtype)
+    n = MATRIX.get(device.type, 2048)
+    a = torch.ones(n, n, device=device, dtype=dtype)
     best = min(_seconds(a) for _ in range(REPEATS))
-    return 2 * MATRIX**3 / best, f"measured on a {MATRIX} x {MATRIX} matrix product"
+    return 2 * n**3 / best, f"measured on a {n} x {n} matrix product"
 
 
 def _seconds(a: torch.Tensor) -> float:
@@ -36,7 +37,7 @@ def _seconds(a: torch.Tensor) -> float:
 
 
 class SpeedMeter:
-    """Counts what batches hold between two lines of the log.
+    """Counts what batches hold and how long their steps took, between two lines of the log.
 
     Args:
         peak: operations a second of all ranks together; None: the stage does not say what a batch costs.
@@ -44,21 +45,21 @@ class SpeedMeter:
 
     def __init__(self, device: torch.device, peak: float | None) -> None:
         self._device, self._peak = device, peak
-        self._start, self._held = time.perf_counter(), dict[str, float]()
+        self._seconds, self._held = 0.0, dict[str, float]()
 
-    def add(self, contents: dict[str, float]) -> None:
-        """Take in what the batches of a step hold, over all ranks."""
+    def add(self, contents: dict[str, float], seconds: float) -> None:
+        """Take in what the batches of a step hold, over all ranks, and how long it took."""
+        self._seconds += seconds
         for name, amount in contents.items():
             self._held[name] = self._held.get(name, 0.0) + amount
 
     def read(self) -> dict[str, float]:
         """`NAME_per_s` of all that batches hold, `mfu` (model FLOPs utilisation: PaLM, arXiv 2204.02311, appendix B),
         and `memory_gb`, the most that this process has held; then count anew."""
-        seconds = time.perf_counter() - self._start
-        values = {f"{name}_per_s": amount / seconds for name, amount in self._held.items()}
+        values = {f"{name}_per_s": amount / self._seconds for name, amount in self._held.items()}
         if self._peak is not None and "flops_per_s" in values:
             values["mfu"] = values["flops_per_s"] / self._peak
-        self._start, self._held = time.perf_counter(), {}
+        self._seconds, self._held = 0.0, {}
         return {**values, "memory_gb": self._memory() / 1e9}
 
     def _memory(self) -> int:

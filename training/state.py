@@ -3,7 +3,7 @@
 `model.safetensors`, `ema.safetensors` (where the average is on), `optimizer.safetensors` and `state.json` (`Progress`):
 tensors and JSON, no pickle, whole tensors by name. A checkpoint therefore says nothing of ranks, nor of whether weights
 were split over them: any number of them goes on from it. There is no generator state either: the random numbers of a
-batch are drawn from the batch's index (`loop.py`).
+batch are drawn from the batch's index (`learner.py`).
 """
 
 import random
@@ -125,7 +125,10 @@ def _read_progress(folder: Path, identity: str) -> Progress:
     """
     state = read_json(folder / "state.json")
     if state["format"] != FORMAT:
-        raise CheckpointError(f"{folder}: format {state['format']}, this version reads {FORMAT}; start a new run")
+        raise CheckpointError(
+            f"{folder}: format {state['format']}, this version reads {FORMAT}; go on with the version that wrote it, "
+            "or start a new run"
+        )
     if state["identity"] != identity:
         raise CheckpointError(
             f"{folder}: belongs to settings {state['identity'][:12]}, this run has {identity[:12]}; "

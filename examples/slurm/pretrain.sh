@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pretraining on one or several machines of a SLURM cluster. Before its time is over, SLURM tells the run, which saves and
-# leaves; the job then queues itself again and goes on, to the same bits, until the model is there.
+# leaves; the job then queues itself again and goes on until the model is there (docs/adr/0004-exact-runs.md).
 #
 #   sbatch examples/slurm/pretrain.sh runs/pretrain --config configs/pretrain-8gpu.yaml \
 #     --data.tokens '[tokens/a]' --data.samples '[shards/a]' --data.tokenizers tokenizers
@@ -24,8 +24,9 @@ newest() { ls -t "$out/checkpoints" 2>/dev/null | head -1; }
 before=$(newest)
 head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -1)
 
-# srun, not accelerate launch: that one does not pass SIGTERM on, and leaves its processes behind
-srun torchrun --nnodes "$SLURM_NNODES" --nproc_per_node "${SLURM_GPUS_ON_NODE:-1}" \
+# srun, not accelerate launch: that one does not pass SIGTERM on, and leaves its processes behind. Half a minute is not
+# enough to save a large model: the time-out is what --signal leaves.
+srun torchrun --shutdown-timeout 150 --nnodes "$SLURM_NNODES" --nproc_per_node "${SLURM_GPUS_ON_NODE:-1}" \
     --rdzv_id "$SLURM_JOB_ID" --rdzv_backend c10d --rdzv_endpoint "$head_node:29500" \
     train.py pretrain "$@" --out "$out" --resume auto
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from tiny_documents import write_documents
@@ -36,8 +37,7 @@ def test_kill_9_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     print(found)
-    assert found["kills"] >= KILLS
-    assert found["changes_of_ranks"] >= CHANGES
+    assert KILLS < 100 or found["inside_a_write"] > 0, "no kill met a checkpoint that was being written"
     assert found["unreadable"] == 0
     assert found["different"] == 0
 
@@ -104,15 +104,33 @@ def test_sigterm_saves_and_leaves_in_time(tmp_path: Path, command: list[str], la
 
 
 @pytest.mark.timeout(300)
-def test_a_second_sigterm_ends_at_once_and_costs_nothing_older(tmp_path: Path, command: list[str]) -> None:
+def test_ranks_whose_torchrun_was_killed_save_and_leave(tmp_path: Path, command: list[str]) -> None:
+    """Each rank is in a session of its own: nobody else would tell them, and the next run could not begin."""
+    out, log = tmp_path / "run", tmp_path / "log"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    process = begin([*torchrun, *command, "--out", str(out)], log)
+    wait_for_steps(out, 3, process, log)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(ranks, timeout=60)
+    assert not alive
+    assert "SIGTERM: saved after" in log.read_text()
+    assert damage(checkpoints(out / "checkpoints")[0]) is None
+
+
+@pytest.mark.timeout(300)
+def test_sigterm_told_twice_saves_all_the_same(tmp_path: Path, command: list[str]) -> None:
+    """Supervisors tell every process, and torchrun tells its ranks once more."""
     out, log = tmp_path / "run", tmp_path / "log"
     process = begin([*command, "--out", str(out), "--loop.save_every", "2"], log)
     wait_for_steps(out, 5, process, log)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) in (0, -signal.SIGTERM)
-    assert all(damage(checkpoint) is None for checkpoint in checkpoints(out / "checkpoints"))
-    assert checkpoints(out / "checkpoints")
+    for _ in range(3):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    assert process.wait(timeout=60) == 0
+    assert "SIGTERM: saved after" in log.read_text()
+    assert damage(checkpoints(out / "checkpoints")[0]) is None
 
 
 @pytest.mark.timeout(300)

@@ -132,6 +132,7 @@ def train(
     stage: LettersConfig | None = None,
     network: str = "flat",
     sigterm_batches: tuple[int, ...] = (),
+    nan_batches: tuple[int, ...] = (),
     **loop,
 ) -> Path | None:
     """Train the tiny stage in `out`; the result is in out/final."""
@@ -142,7 +143,7 @@ def train(
         optim=OptimConfig(lr=1e-2),
         schedule=ScheduleConfig(warmup=2),
     )
-    stage = stage or LettersConfig(network=network, sigterm_batches=sigterm_batches)
+    stage = stage or LettersConfig(network=network, sigterm_batches=sigterm_batches, nan_batches=nan_batches)
     return make_trainer(out, run, stage, resume).run(out / "final")
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from letters_stage import LettersConfig, LettersStage, train
 
-from neuroleon.common.checkpoint import checkpoints, load_tensors
+from neuroleon.common.checkpoint import checkpoints, damage, load_tensors
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
-from neuroleon.common.files import read_json, verify_folder
+from neuroleon.common.files import locked, read_json, verify_folder
 from neuroleon.training.config import LoopConfig
 from neuroleon.training.guard import RECENT, Recent
 from neuroleon.training.optim import parameter_groups
@@ -155,7 +155,53 @@ def test_a_worker_that_dies_ends_the_run_with_a_message(tmp_path: Path, monkeypa
     monkeypatch.setattr(LettersStage, "batch", lambda self, i: os._exit(3) if i == 5 else batch(self, i))
     with pytest.raises(DataError, match=r"process that makes batches died.*--resume auto"):
         train(tmp_path, num_workers=1)
-    assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["step-000002", "step-000001"]
+    assert damage(checkpoints(tmp_path / "checkpoints")[0]) is None
+
+
+@pytest.mark.faults
+def test_an_error_of_the_stage_in_a_worker_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: LettersStage, index: int) -> None:
+        raise RuntimeError("sample 17 does not stack")
+
+    monkeypatch.setattr(LettersStage, "batch", broken)
+    with pytest.raises(RuntimeError, match="sample 17 does not stack"):
+        train(tmp_path, num_workers=1)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuroleon.common.files.LOCK_WAIT_S", 0.2)
+    with locked(tmp_path / "lock"), pytest.raises(ConfigError, match="another run is at work here"):
+        train(tmp_path)
+    assert train(tmp_path, steps=2) is not None
+    with pytest.raises(ConfigError, match="--resume auto"):
+        train(tmp_path)
+    assert train(tmp_path, steps=3, resume="auto") is not None, "a run that was refused holds no lock"
+
+
+@pytest.mark.faults
+def test_a_signal_saves_first_and_the_next_part_validates(tmp_path: Path) -> None:
+    """SIGTERM at the step of a validation: nothing stands between the signal and the save."""
+    unbroken, run = tmp_path / "unbroken", tmp_path / "run"
+    train(unbroken)
+    stage = LettersConfig(sigterm_batches=(7,))  # the second batch of step 4, at which a validation is due
+    assert train(run, stage=stage) is None
+    assert [entry["step"] for entry in lines(run, "validation")] == [2]
+    train(run, resume="auto")
+    assert (run / "metrics.jsonl").read_text() == (unbroken / "metrics.jsonl").read_text()
+    last = "checkpoints/step-000008/manifest.json"
+    assert read_json(run / last) == read_json(unbroken / last)
+
+
+def test_what_the_last_validation_found_is_in_the_last_checkpoint(tmp_path: Path) -> None:
+    train(tmp_path, steps=10_000, validate_every=10_000, save_every=1, max_minutes=0.0)
+    progress = read_json(tmp_path / "checkpoints" / "step-000001" / "state.json")["progress"]
+    assert progress["best_step"] == progress["validated_step"] == 1
+
+
+def test_an_average_cannot_come_or_go_on_the_way(tmp_path: Path) -> None:
+    train(tmp_path, steps=2)
+    with pytest.raises(CheckpointError, match="settings of the run"):
+        train(tmp_path, resume="auto", ema_decay=None)
 
 
 @pytest.mark.faults

@@ -1,5 +1,6 @@
 """One run on one rank, on two and on four: the same steps to the last bit, and each goes on where another ended."""
 
+import json
 import os
 import subprocess
 import sys
@@ -88,8 +89,20 @@ def test_weights_split_over_ranks_learn_the_same_and_resume(tmp_path: Path, alon
         assert found.keys() == expected.keys()
         for key, value in expected.items():
             torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
-    exported, best = (load_tensors(whole / folder / "model.safetensors") for folder in ("final", last))
-    assert exported.keys() == best.keys()
+    best = read_json(whole / last / "state.json")["progress"]["best_step"]
+    exported = load_tensors(whole / "final" / "model.safetensors")
+    average = load_tensors(whole / "checkpoints" / f"step-{best:06d}" / "ema.safetensors")
+    assert exported.keys() == average.keys()
+    assert all(torch.equal(exported[name], average[name]) for name in average)
+
+
+def test_ranks_with_a_codebook_skip_a_bad_batch_together(tmp_path: Path) -> None:
+    """The codebook adds up what all ranks saw, inside the forward pass: none of them may leave it out."""
+    on_ranks((2, tmp_path / "run", {"network": "flat", "nan_batches": (9,)}))
+    entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries if entry["kind"] == "skipped"] == [3]
+    weights = load_tensors(tmp_path / "run" / "checkpoints" / f"step-{STEPS:06d}" / "model.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
 def test_a_step_that_the_ranks_cannot_share_is_refused(tmp_path: Path) -> None:

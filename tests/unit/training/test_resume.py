@@ -29,7 +29,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_same_run(out: Path, unbroken: Path) -> None:
-    """Same weights, average, optimizer, generators and counters at the end, and the same log to the last digit."""
+    """Same weights, average, moments and counters at the end, and the same log to the last digit."""
     last = "checkpoints/step-000008"
     assert read_json(out / last / "manifest.json") == read_json(unbroken / last / "manifest.json")
     assert (out / "metrics.jsonl").read_text() == (unbroken / "metrics.jsonl").read_text()
