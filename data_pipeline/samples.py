@@ -193,6 +193,7 @@ def run_task(task: Task) -> None:
             "left_out": dict(maker.left_out),
             "unlabelled": dict(maker.unlabelled),
             "notes": dict(maker.notes),
+            "shown": sorted(maker.shown),
             "failures": [asdict(failure) for failure in maker.failures],
         },
     )
@@ -218,6 +219,7 @@ def _report(
     left_out: Counter[str] = Counter()
     unlabelled: Counter[str] = Counter()
     notes: Counter[str] = Counter()
+    shown: dict[str, set[str]] = {split: set() for split in SPLITS}
     failures = list(failures)
     for task, state in zip(tasks, states, strict=True):
         samples[task.split] += state["n_samples"]
@@ -225,7 +227,11 @@ def _report(
         left_out.update(state["left_out"])
         unlabelled.update(state["unlabelled"])
         notes.update(state["notes"])
+        shown[task.split].update(state.get("shown", ()))  # a state of before has none
         failures += [Failure(**failure) for failure in state["failures"]]
+    for split in ("validation", "test"):
+        if shown[split]:
+            notes[f"of {len(shown[split])} {split} pictures are in training too"] = len(shown[split] & shown["train"])
     return Report(
         recipe=recipe.name,
         tasks=len(tasks),
