@@ -320,6 +320,21 @@ def test_messages_hold_no_words_of_a_library(monkeypatch: pytest.MonkeyPatch) ->
     assert "secret" not in str(caught.value)
 
 
+def test_a_file_of_the_hub_is_not_loaded_where_its_size_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    class Files:
+        def info(self, url: str) -> dict:
+            return {"size": 3}
+
+        def get_file(self, url: str, target: str) -> None:
+            Path(target).write_bytes(b"abc")
+
+    monkeypatch.setattr(remote, "_filesystem", lambda url: Files())
+    with pytest.raises(DataError, match=r"^hf://me/f: more than the 2 bytes"):
+        remote.download("hf://me/f", tmp_path / "f", 2)
+    assert not (tmp_path / "f").exists()
+    assert remote.read("hf://me/f") == b"abc"
+
+
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(ConfigError, match=r'pip install "neuroleon\[remote\]"'):
