@@ -1,4 +1,5 @@
-"""The cache of remote shards on this machine: files by their sha256, the least recently used leave when it is full.
+"""The cache of remote shards on this machine: files by their sha256; when it is full, those leave that no process has
+opened for longest. Reading on in an open one does not count.
 
     ~/.cache/neuroleon/shards/SHA256        (NEUROLEON_CACHE names another folder, NEUROLEON_CACHE_GB its size)
 
@@ -9,17 +10,18 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from neuroleon.common.errors import ConfigError
+from neuroleon.common.errors import ConfigError, DataError
 
 FOLDER = "~/.cache/neuroleon/shards"
 SIZE_GB = 50.0
+WAIT_S = 240.0  # for another process that loads or makes room; less than training gives a worker
 _ABANDONED_S = 3600.0  # a partial file that nobody has written to for so long is of a process that was killed
 
 Stamp = tuple[int, int]  # time of change and size: a file with another stamp is another file
@@ -49,7 +51,7 @@ def digested(path: Path) -> Stamp:
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """Files by their sha256, of at most `limit` bytes together."""
+    """Files by their sha256, of at most `limit` bytes together; those that are being loaded come on top."""
 
     folder: Path
     limit: int
@@ -80,6 +82,7 @@ class Cache:
 
         Raises:
             ConfigError: it is larger than the whole cache, or the folder cannot be written to.
+            DataError: another process keeps the cache locked.
         """
         if size is not None and size > self.limit:
             raise ConfigError(
@@ -90,17 +93,21 @@ class Cache:
         self._make_folder()
         if self._holds(target):
             return target
-        with FileLock(self.folder / f"{sha256[:2]}.lock"):  # so that processes that want the same file load it once
+        with self._lock(sha256[:2]):  # so that processes that want the same file load it once
             if self._holds(target):  # another process was faster
                 return target
             target.unlink(missing_ok=True)  # damaged
-            self._make_room(size or 0)
+            with self._lock("room"):
+                self._make_room(size or 0)
             part = target.with_suffix(".part")
             try:
                 write(part)
                 if digest(part) != sha256:
                     return None
-                part.replace(target)
+                with self._lock("room"):
+                    _touch(part)
+                    part.replace(target)
+                    self._make_room(0)  # others may have filled the room that was made
                 _digests[target] = _digests[part]
             finally:
                 part.unlink(missing_ok=True)
@@ -121,23 +128,37 @@ class Cache:
         try:
             if digest(target) != target.name:
                 return False
-            os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))  # the change stays: it is in the stamp
+            _touch(target)
         except FileNotFoundError:
             return False
         return True
 
     def _make_room(self, size: int) -> None:
-        """Remove what was not used for longest until `size` bytes more fit in."""
-        with FileLock(self.folder / "room.lock"):
-            files = sorted(_files(self.folder), key=lambda file: file[1].st_atime_ns)
-            total = sum(stat.st_size for _, stat in files) + size
-            for path, stat in files:
-                if total <= self.limit:
-                    break
-                if path.suffix == ".part" and time.time() - stat.st_mtime < _ABANDONED_S:
-                    continue
-                path.unlink(missing_ok=True)
-                total -= stat.st_size
+        """Remove what was not opened for longest until `size` bytes more fit in; what others are loading stays."""
+        files = [(path, stat) for path, stat in _files(self.folder) if not _is_loading(path, stat)]
+        total = sum(stat.st_size for _, stat in files) + size
+        for path, stat in sorted(files, key=lambda file: file[1].st_atime_ns):
+            if total <= self.limit:
+                break
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
+
+    def _lock(self, name: str) -> AbstractContextManager[object]:
+        try:
+            return FileLock(self.folder / f"{name}.lock").acquire(timeout=WAIT_S)
+        except Timeout:
+            raise DataError(
+                f"{self.folder}: another process has held {name}.lock for {WAIT_S:g} s; look for one that hangs, or "
+                "name another folder in NEUROLEON_CACHE"
+            ) from None
+
+
+def _touch(path: Path) -> None:
+    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # the change stays: it is in the stamp
+
+
+def _is_loading(path: Path, stat: os.stat_result) -> bool:
+    return path.suffix == ".part" and time.time() - stat.st_mtime < _ABANDONED_S
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

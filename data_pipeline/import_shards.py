@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tqdm import tqdm
@@ -19,7 +20,7 @@ RECIPE = "recipe.json"
 def index_shards(
     folder: Path, globs: Mapping[str, Sequence[str]], required: Sequence[str] = (), licence: str = "not stated"
 ) -> dict[str, int]:
-    """Index the shards in `folder` whose names fit shell patterns; the manifest is written last, when all are whole.
+    """Index the shards in `folder` whose names fit shell patterns; nothing there changes before all are found whole.
 
     Args:
         globs: patterns of each split.
@@ -40,32 +41,42 @@ def index_shards(
         )
     _require_ours(folder)
     split_of = _find(folder, globs)
-    (folder / MANIFEST).unlink(missing_ok=True)  # it would not fit the indexes any more
-    shared: tuple[str, ...] | None = None
-    for name, split in tqdm(split_of.items(), unit="shard", desc=folder.name):
-        tar = folder / name
-        index = make_index(tar, tar.name, split, tuple(required))
-        if not index["members"]:
-            raise DataError(f"{tar}: holds no sample; leave it out")
-        if required:
-            _require(tar, index, tuple(required))
-        else:
-            shared = shared or tuple(sorted(index["members"][0][1]))
-            _require(tar, index, shared, exactly=True)
-            index["required"] = list(shared)
-        write_json(index_path(tar), index)
+    with TemporaryDirectory(prefix=".index-", dir=folder) as made:
+        _write_indexes(folder, split_of, tuple(required), Path(made))
+        for name in split_of:
+            index_path(Path(made) / name).replace(index_path(folder / name))
     write_json(folder / RECIPE, _recipe(folder.name, licence))
     indexes = [index_path(folder / name) for name in split_of]
     return dict(write_manifest(folder, indexes, name=folder.name, licence=licence, imported=True)["n_samples"])
 
 
 def _require_ours(folder: Path) -> None:
-    """What `prepare.py samples` or `tokens` wrote has a manifest already, which says more."""
+    """What `prepare.py samples` or `tokens` wrote says more than an index would."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the one that the shards lie in")
-    imported = (folder / MANIFEST).is_file() and read_json(folder / MANIFEST).get("imported")
-    if not imported and (found := [name for name in (MANIFEST, RECIPE) if (folder / name).exists()]):
-        raise DataError(f"{folder / found[0]}: not of `prepare.py index`, and it would be lost; move it away first")
+    path = next((folder / name for name in (MANIFEST, RECIPE) if (folder / name).exists()), None)
+    if path is None:
+        return
+    told = read_json(path)
+    if not isinstance(told, dict) or not told.get("imported"):
+        raise DataError(f"{path}: not of `prepare.py index`, and it would be lost; move it away first")
+
+
+def _write_indexes(folder: Path, split_of: Mapping[str, str], required: tuple[str, ...], out: Path) -> None:
+    """The index of each shard, under the same name in `out`."""
+    shared: tuple[str, ...] | None = None
+    for name, split in tqdm(split_of.items(), unit="shard", desc=folder.name):
+        tar = folder / name
+        index = make_index(tar, tar.name, split, required)
+        if not index["members"]:
+            raise DataError(f"{tar}: holds no sample; leave it out")
+        if required:
+            _require(tar, index, required)
+        else:
+            shared = shared or tuple(sorted(index["members"][0][1]))
+            _require(tar, index, shared, exactly=True)
+            index["required"] = list(shared)
+        write_json(index_path(out / name), index)
 
 
 def _find(folder: Path, globs: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -105,4 +116,4 @@ def _recipe(name: str, licence: str) -> dict[str, Any]:
     """What `prepare.py samples` writes of a set, as far as it is known."""
     told = {"name": name, "title": name, "licence": licence, "citation": "", "known_faults": [], "labels": []}
     unknown = {"decodable": "unknown", "decodable_note": "", "question": None, "redistribute_pictures": False}
-    return {**told, **unknown, "label_text": {}, "wordings": [], "pictures": {}, "windows": []}
+    return {"imported": True, **told, **unknown, "label_text": {}, "wordings": [], "pictures": {}, "windows": []}

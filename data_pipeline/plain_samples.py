@@ -8,12 +8,18 @@ from neuroleon.common.pictures import enlargeable_square
 from neuroleon.data_pipeline.members import PICTURES, Record
 from neuroleon.data_pipeline.shards import ShardReader
 
+# what the json of every sample of ours has, and of those with EEG
+_FIELDS = frozenset(
+    {"recipe", "subject", "recording", "group", "split", "label", "label_text", "texts", "question", "image_key"}
+)
+_EEG_FIELDS = frozenset({"ch_names", "positions", "sfreq", "scale_uV", "onset_s"})
+
 
 def _is_ours(record: Record, reader: ShardReader) -> bool:
     if not reader.manifest.get("imported"):
         return True
     told = record.get("json")
-    return isinstance(told, Mapping) and "recipe" in told
+    return isinstance(told, Mapping) and told.keys() >= (_FIELDS | _EEG_FIELDS if "npy" in record else _FIELDS)
 
 
 def described(record: Record, reader: ShardReader) -> Mapping[str, Any]:

@@ -7,10 +7,12 @@ Each shard is one task: a killed run goes on where it stopped.
 """
 
 import multiprocessing
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,14 +78,25 @@ class Tokenizers:
 
 @dataclass(frozen=True)
 class _Shard:
-    """One task: the samples `start` .. `stop - 1` of a split become `path`."""
+    """One task: the samples `start` .. `stop - 1` of a split become `path`. It is small: it goes to other processes."""
 
-    samples: ShardReader
+    source: Location
+    split: str
+    fingerprint: str  # of the split
     start: int
     stop: int
     path: Path
     variants: int
     seed: int
+
+
+@lru_cache(maxsize=len(SPLITS))
+def _opened(source: Location, split: str, fingerprint: str) -> ShardReader:
+    """The samples of a task, opened once per process."""
+    reader = ShardReader(source, split)
+    if reader.fingerprint != fingerprint:
+        raise DataError(f"{source}: {split} changed while it was tokenized; run it again, into another folder")
+    return reader
 
 
 def tokenize_shards(
@@ -106,16 +119,21 @@ def tokenize_shards(
         The token folders.
 
     Raises:
-        DataError: a sample folder is damaged, or `out`/NAME holds tokens of other tokenizers, samples or settings.
+        DataError: a sample folder is damaged, two have one name, or `out`/NAME holds tokens of other tokenizers,
+            samples or settings.
     """
     if variants < 1 or workers < 1:
         raise DataError(f"tokens: variants is {variants} and workers {workers}; expected at least 1 of each")
+    names = Counter(Folder.at(source).name for source in samples)
+    if twice := [name for name, n in names.items() if n > 1]:
+        raise DataError(f"{out / twice[0]}: the tokens of two folders of samples; give each once, or rename one")
+    _opened.cache_clear()  # a folder may have been prepared anew since
     of_folder: dict[Path, list[_Shard]] = {}
     for source in samples:
         folder = out / Folder.at(source).name
         readers = {split: ShardReader(source, split) for split in SPLITS}
         _claim(folder, readers, tokenizers, variants, seed)
-        of_folder[folder] = list(_tasks(folder, readers, variants, seed))
+        of_folder[folder] = list(_tasks(folder, source, readers, variants, seed))
     shards = list(chain.from_iterable(of_folder.values()))
     todo = [shard for shard in shards if not (shard.path.is_file() and index_path(shard.path).is_file())]
     _run(todo, tokenizers, workers, done=len(shards) - len(todo))
@@ -150,13 +168,16 @@ def _claim(folder: Path, readers: dict[str, ShardReader], tokenizers: Tokenizers
     write_json(path, settings)
 
 
-def _tasks(folder: Path, readers: dict[str, ShardReader], variants: int, seed: int) -> Iterator[_Shard]:
+def _tasks(
+    folder: Path, source: Location, readers: Mapping[str, ShardReader], variants: int, seed: int
+) -> Iterator[_Shard]:
     """One task per sample shard, under the same name."""
     for split, reader in readers.items():
         start = 0
         for one in reader.shards:
             stop = start + one.n_samples
-            yield _Shard(reader, start, stop, folder / one.name, variants if split == "train" else 1, seed)
+            n = variants if split == "train" else 1
+            yield _Shard(source, split, reader.fingerprint, start, stop, folder / one.name, n, seed)
             start = stop
 
 
@@ -201,10 +222,11 @@ def _tokenize_in_worker(shard: _Shard) -> None:
 
 def _tokenize_shard(shard: _Shard, tokenizers: Tokenizers) -> None:
     starts = range(shard.start, shard.stop, _BATCH)
+    samples = _opened(shard.source, shard.split, shard.fingerprint)
     side = tokenizers.image.image_size
-    batches = ([sample_at(shard.samples, i, side) for i in range(s, min(s + _BATCH, shard.stop))] for s in starts)
+    batches = ([sample_at(samples, i, side) for i in range(s, min(s + _BATCH, shard.stop))] for s in starts)
     records = chain.from_iterable(_tokenize(batch, tokenizers, shard) for batch in batches)
-    write_shard(shard.path, records, required=("json", "npy"), split=shard.samples.split)
+    write_shard(shard.path, records, required=("json", "npy"), split=shard.split)
 
 
 def _tokenize(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, shard: _Shard) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ class RecordingSamples:
         self.failures: list[Failure] = []
         self.label_texts: dict[str, str] = {}
         self.pictures: dict[str, set[str]] = defaultdict(set)
+        self.shown: set[str] = set()  # keys of the pictures that events name, whether or not the files are here
 
     def records(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         """The records of these recordings or pictures, in an order that depends on their names alone."""
@@ -142,6 +143,8 @@ class RecordingSamples:
         """A record without its signal: the json that all samples have, and the picture, when there is one."""
         texts = self._pairing.texts(label, info)
         shown = self._pairing.picture(label, info, key)
+        if self.recipe.picture.kind == "own" and "image" in info:
+            self.shown.add(self._pseudonym(info["image"], "p"))
         if self.recipe.picture.kind == "own" and self.recipe.source.reader != "pictures" and shown is None:
             self.notes["window without its picture: the file is not here"] += 1
         if label is not None:

@@ -4,16 +4,22 @@ Messages hold the address and the kind of the failure, never a library's own wor
 """
 
 import errno
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from neuroleon.common.errors import ConfigError, DataError
 
 SCHEMES = ("s3", "hf", "http", "https")
 TIMEOUT_S = 60.0  # without a byte from the server
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # waits before the tries that follow the first
+# After so long no other try begins. With its own two time-outs (connection, byte) the last one ends before a worker's
+# time in training does, which would end the run without the name of the file.
+PATIENCE_S = 150.0
+MAX_BYTES = 2**28  # of a manifest or index whose size is not known
 # Base classes of Python, aiohttp, botocore and httpx for what may pass; by name, so that none has to be imported.
 _TRANSIENT = frozenset(
     {
@@ -26,37 +32,54 @@ _TRANSIENT = frozenset(
     }
 )
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-T = TypeVar("T")
 
 
 def read(url: str) -> bytes:
     """The content of a small file.
 
     Raises:
-        DataError: absent, refused, or unreadable after six tries.
+        DataError: absent, refused, larger than `MAX_BYTES`, or unreadable after six tries.
         ConfigError: the library of the scheme is not installed.
     """
-    files = _filesystem(url)
-    return _tried(url, lambda: files.cat_file(url))
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "file"
+        download(url, target, None)
+        return target.read_bytes()
 
 
 def download(url: str, target: Path, size: int | None) -> None:
     """Write the file at `url` to `target`; one of fewer than `size` bytes counts as a broken connection.
+
+    Loading ends where more comes than there should be.
 
     Raises:
         DataError: as `read`, larger than `size`, or no space left for it.
         ConfigError: as `read`.
     """
     files = _filesystem(url)
+    limit, why = (MAX_BYTES, "are read of such a file") if size is None else (size, "the manifest says")
+
+    def require_fits(n_told: int | None, n_bytes: int, **_: Any) -> None:
+        if max(n_told or 0, n_bytes) > limit:
+            raise DataError(f"{url}: more than the {limit} bytes that {why}; check it, or upload the folder again")
 
     def once() -> None:
-        files.get_file(url, str(target))
+        if url.startswith("hf:"):  # with a callback it loads in small pieces; the Hub's size can be relied upon
+            require_fits(files.info(url)["size"], 0)
+            files.get_file(url, str(target))
+        else:
+            files.get_file(url, str(target), callback=_callback(require_fits))
         if size is not None and target.stat().st_size < size:
             raise ConnectionError(f"{target.stat().st_size} of {size} bytes came")
 
     _tried(url, once)
-    if size is not None and (found := target.stat().st_size) != size:
-        raise DataError(f"{url}: {found} bytes, the manifest says {size}; upload the folder again")
+
+
+def _callback(hook: Callable[..., None]) -> Any:
+    """By which fsspec tells a size, as soon as it knows it, and the bytes that have come."""
+    from fsspec.callbacks import Callback
+
+    return Callback(hooks={"size": hook})
 
 
 def _filesystem(url: str) -> Any:
@@ -81,15 +104,18 @@ def _filesystem(url: str) -> Any:
         raise ConfigError(f'{url}: {scheme}:// needs more packages; pip install "neuroleon[remote]"') from None
 
 
-def _tried(url: str, action: Callable[[], T]) -> T:
-    for wait_s in (*BACKOFF_S, None):
+def _tried(url: str, action: Callable[[], None]) -> None:
+    last = time.monotonic() + PATIENCE_S
+    for n_tries, wait_s in enumerate((*BACKOFF_S, math.inf), start=1):
         try:
-            return action()
+            action()
+            return
+        except DataError:
+            raise
         except Exception as error:  # every library has its own
-            if wait_s is None or not _may_pass(error):
-                raise DataError(f"{url}: {_reason(error)}") from None
+            if not _may_pass(error) or time.monotonic() + wait_s > last:
+                raise DataError(f"{url}: {_reason(error, n_tries)}") from None
             time.sleep(wait_s)
-    raise AssertionError("the last try returns or raises")
 
 
 def _status(error: Exception) -> int | None:
@@ -106,7 +132,7 @@ def _may_pass(error: Exception) -> bool:
     return bool({kind.__name__ for kind in type(error).__mro__} & _TRANSIENT)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, n_tries: int) -> str:
     status = _status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return "no such file; check the address, or upload the whole folder"
@@ -118,5 +144,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left in the cache of shards; make room, or name another folder in NEUROLEON_CACHE"
     kind = type(error).__name__ + (f", status {status}" if status is not None else "")
-    tries = f"{len(BACKOFF_S) + 1} tries" if _may_pass(error) else "one try"
+    tries = f"{n_tries} tries" if n_tries > 1 else "one try"
     return f"could not be read in {tries} ({kind}); check the address and the connection, and run it again"

@@ -188,6 +188,7 @@ def make_shard(task: Task) -> Counter[str]:
             "pictures": {label: sorted(keys) for label, keys in sorted(maker.pictures.items())},
             "left_out": dict(maker.left_out),
             "notes": dict(maker.notes),
+            "shown": sorted(maker.shown),
             "failures": [asdict(failure) for failure in maker.failures],
         },
     )
@@ -213,13 +214,18 @@ def _report(
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
     notes: Counter[str] = Counter()
+    shown: dict[str, set[str]] = {split: set() for split in SPLITS}
     failures = list(failures)
     for task, state in zip(tasks, states, strict=True):
         samples[task.split] += state["n_samples"]
         labels[task.split].update(state["labels"])
         left_out.update(state["left_out"])
         notes.update(state["notes"])
+        shown[task.split].update(state.get("shown", ()))  # a state of before has none
         failures += [Failure(**failure) for failure in state["failures"]]
+    for split in ("validation", "test"):
+        if shown[split]:
+            notes[f"of {len(shown[split])} {split} pictures are in training too"] = len(shown[split] & shown["train"])
     return Report(
         recipe=recipe.name,
         tasks=len(tasks),

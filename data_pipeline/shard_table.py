@@ -39,6 +39,7 @@ class Shard:
     n_bytes: int
     sha256: str
     index_sha256: str
+    index_bytes: int | None  # manifests of before have none
     required: frozenset[str]
 
     @property
@@ -76,7 +77,9 @@ class Shard:
         index = index_name(self.name)
         where = self.folder.where(index)
         try:
-            members = parse_json(self.folder.verified_content(index, self.index_sha256), where)["members"]
+            members = parse_json(self.folder.verified_content(index, self.index_sha256, self.index_bytes), where)[
+                "members"
+            ]
             for key, places in members:
                 self._check(key, places)
             made = Table.of(members, path)
@@ -177,8 +180,11 @@ def _shard(folder: Folder, name: str, entry: Any, format: int) -> Shard:
         raise DataError(f"{where}: expected {', '.join(_FIELDS)}; {REMEDY}")
     split = entry.get("split") if format > 1 else name.partition("-")[0]
     hashes = (entry["sha256"], entry["index_sha256"])
-    if split not in SPLITS or min(entry["n_samples"], entry["bytes"]) < 0 or not all(map(_SHA256.fullmatch, hashes)):
-        raise DataError(f"{where}: split, n_samples, bytes, sha256 or index_sha256 is impossible; {REMEDY}")
+    counts = (entry["n_samples"], entry["bytes"], entry.get("index_bytes", 0))
+    if split not in SPLITS or type(counts[2]) is not int or min(counts) < 0 or not all(map(_SHA256.fullmatch, hashes)):
+        raise DataError(
+            f"{where}: split, n_samples, bytes, sha256, index_sha256 or index_bytes is impossible; {REMEDY}"
+        )
     return Shard(
         folder=folder,
         name=name,
@@ -187,5 +193,6 @@ def _shard(folder: Folder, name: str, entry: Any, format: int) -> Shard:
         n_bytes=entry["bytes"],
         sha256=entry["sha256"],
         index_sha256=entry["index_sha256"],
+        index_bytes=entry.get("index_bytes"),
         required=frozenset(map(str, entry["required"])),
     )

@@ -126,7 +126,7 @@ def write_manifest(folder: Path, indexes: Iterable[Path] | None = None, /, **fac
         name = path.relative_to(folder).as_posix().removesuffix(".index.json") + ".tar"
         entry = {field: index[field] for field in ("n_samples", "bytes", "sha256", "required")}
         split = index.get("split", name.partition("-")[0])  # format 1 had it in the name alone
-        shards[name] = {"split": split, **entry, "index_sha256": sha256_file(path)}
+        shards[name] = {"split": split, **entry, "index_sha256": sha256_file(path), "index_bytes": path.stat().st_size}
     samples: Counter[str] = Counter()
     for entry in shards.values():
         samples[entry["split"]] += entry["n_samples"]

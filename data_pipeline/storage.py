@@ -5,6 +5,7 @@
 Only these: `pipe:` and the like would run a program.
 """
 
+import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,14 +48,17 @@ class Folder:
                 f"{scheme}: is not how an address of shards begins; expected a folder, or one of file://, "
                 f"{', '.join(f'{known}://' for known in remote.SCHEMES)}"
             )
+        text = f"{scheme}:{rest}"
         try:
             parts = urlsplit(text)
+            _ = parts.port  # a / in a password makes it one
         except ValueError:
             raise ConfigError(f"{scheme}://: not an address; expected {scheme}://HOST/FOLDER") from None
-        if "@" in parts.netloc or (scheme.startswith("http") and (parts.query or parts.fragment)):
+        in_path = "@#" if scheme.startswith("http") else "#" if scheme == "file" else ""  # of the others, S3 has both
+        if "@" in parts.netloc or any(sign in rest for sign in f"?{in_path}"):
             raise ConfigError(
-                f"{scheme}://{parts.hostname}: the address holds a password, a signature or a #; expected a "
-                "plain folder: give credentials through the environment"
+                f"{scheme}://: the address holds a password, a signature, or a sign of ? # @; expected a plain "
+                "folder: give credentials through the environment"
             )
         if scheme == "file":
             if parts.netloc not in ("", "localhost"):
@@ -86,6 +90,8 @@ class Folder:
             return (self.path / file).read_bytes()
         except FileNotFoundError:
             raise DataError(f"{self.where(file)}: no such file") from None
+        except OSError as error:
+            raise self._unreadable(file, error) from None
 
     def read_json(self, file: str) -> Any:
         """The value of a small JSON file.
@@ -103,32 +109,54 @@ class Folder:
         Raises:
             DataError: absent, unreadable, or of another size or content; the message names it.
         """
-        where = self.where(file)
         if self.path is None:
-            found = Cache.of_environment().get(sha256, size, lambda target: remote.download(where, target, size))
-            if found is None:
-                raise DataError(f"{where}: sha256 is not {sha256[:12]} of {MANIFEST}; upload the folder again")
-            return found
-        path = self.path / file
-        if not path.is_file():
-            raise DataError(f"{where}: missing, though {MANIFEST} lists it; copy the folder again or prepare it again")
+            return self._cached(file, sha256, size)
+        where, path = self.where(file), self._listed(self.path / file)
         if size is not None and (n_bytes := path.stat().st_size) != size:
             raise DataError(f"{where}: {n_bytes} bytes, {MANIFEST} says {size}; {REMEDY}")
         try:
             content = digest(path)
         except OSError as error:
-            raise DataError(f"{where}: cannot be read ({error.strerror}); mend the disk or its rights") from None
-        if content != sha256:
-            raise DataError(f"{where}: sha256 is {content[:12]}, {MANIFEST} says {sha256[:12]}; {REMEDY}")
+            raise self._unreadable(file, error) from None
+        self._require(file, content, sha256)
         return path
 
-    def verified_content(self, file: str, sha256: str) -> bytes:
-        """What a file of the folder holds.
+    def verified_content(self, file: str, sha256: str, size: int | None = None) -> bytes:
+        """What a small file of the folder holds: the very bytes that were compared.
 
         Raises:
             DataError: as `verified`.
         """
+        if self.path is not None:
+            self._listed(self.path / file)
+            content = self.read(file)
+            self._require(file, hashlib.sha256(content).hexdigest(), sha256)
+            return content
         for _ in range(TRIES):
             with suppress(FileNotFoundError):  # another process has made room in the cache
-                return self.verified(file, sha256).read_bytes()
-        raise DataError(f"{self.where(file)}: leaves the cache before it can be read; raise NEUROLEON_CACHE_GB")
+                content = self._cached(file, sha256, size).read_bytes()
+                if hashlib.sha256(content).hexdigest() == sha256:
+                    return content
+        raise DataError(
+            f"{self.where(file)}: changes, or leaves the cache, before it can be read; raise NEUROLEON_CACHE_GB"
+        )
+
+    def _cached(self, file: str, sha256: str, size: int | None) -> Path:
+        where = self.where(file)
+        found = Cache.of_environment().get(sha256, size, lambda target: remote.download(where, target, size))
+        if found is None:
+            raise DataError(f"{where}: sha256 is not {sha256[:12]} of {MANIFEST}; upload the folder again")
+        return found
+
+    @staticmethod
+    def _listed(path: Path) -> Path:
+        if not path.is_file():
+            raise DataError(f"{path}: missing, though {MANIFEST} lists it; copy the folder again or prepare it again")
+        return path
+
+    def _unreadable(self, file: str, error: OSError) -> DataError:
+        return DataError(f"{self.where(file)}: cannot be read ({error.strerror}); mend the disk or its rights")
+
+    def _require(self, file: str, found: str, sha256: str) -> None:
+        if found != sha256:
+            raise DataError(f"{self.where(file)}: sha256 is {found[:12]}, {MANIFEST} says {sha256[:12]}; {REMEDY}")

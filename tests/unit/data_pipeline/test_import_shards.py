@@ -217,8 +217,11 @@ def test_splits_that_do_not_fit_are_refused(tmp_path: Path, globs: dict, error: 
 def test_a_folder_that_was_prepared_is_not_taken_over(tmp_path: Path) -> None:
     write_shard(shard_path(tmp_path, "train", 0), [{"__key__": "a", "json": {}}])
     write_manifest(tmp_path, name="ours")
-    with pytest.raises(DataError, match="not of `prepare"):
-        index_shards(tmp_path, {"train": ["*.tar"]})
+    (tmp_path / "recipe.json").write_text('{"name": "ours"}')
+    for name in ("manifest.json", "recipe.json"):
+        with pytest.raises(DataError, match=rf"{name}: not of `prepare"):
+            index_shards(tmp_path, {"train": ["*.tar"]})
+        (tmp_path / name).unlink()
 
 
 def test_indexing_again_takes_what_has_changed(tmp_path: Path) -> None:
@@ -229,6 +232,26 @@ def test_indexing_again_takes_what_has_changed(tmp_path: Path) -> None:
         ShardReader(tmp_path, "train").verify()
     assert index_shards(tmp_path, {"train": ["a.tar"], "test": ["b.tar"]}) == {"train": 1, "test": 2}
     assert [r["cls"] for r in ShardReader(tmp_path, "test")] == [2, 3]
+
+
+def test_a_run_that_fails_leaves_the_last_index_as_it_is(tmp_path: Path) -> None:
+    tar(tmp_path / "a.tar", *A)
+    assert index_shards(tmp_path, {"train": ["*.tar"]}) == {"train": 1}
+    tar(tmp_path / "b.tar", *B, ("c.pkl", b""))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(DataError, match=r"b\.tar"):
+        index_shards(tmp_path, {"test": ["*.tar"]})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert [record["__key__"] for record in ShardReader(tmp_path, "train")] == ["a"]
+    tar(tmp_path / "b.tar", *B)
+    assert index_shards(tmp_path, {"train": ["*.tar"]}) == {"train": 2}
+
+
+def test_a_run_that_was_killed_before_the_manifest_can_be_repeated(tmp_path: Path) -> None:
+    tar(tmp_path / "a.tar", *A)
+    index_shards(tmp_path, {"train": ["*.tar"]})
+    (tmp_path / "manifest.json").unlink()
+    assert index_shards(tmp_path, {"train": ["*.tar"]}) == {"train": 1}
 
 
 def test_the_commands_index_and_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

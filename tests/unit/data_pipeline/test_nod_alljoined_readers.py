@@ -164,6 +164,19 @@ def test_nod_becomes_shards(tmp_path: Path) -> None:
     assert [(r["json"]["onset_s"], r["json"]["label_text"]) for r in pictured] == [(4.5, "something animate")]
 
 
+@pytest.mark.parametrize("shown_again", [0, 1])
+def test_pictures_that_are_in_training_too_are_counted(tmp_path: Path, shown_again: int) -> None:
+    """By the names in the events: the files need not be here. A second run tells it from what the first one kept."""
+    write_nod(tmp_path / "nod_eeg")
+    details = tmp_path / "nod_eeg/derivatives/detailed_events/sub-01_events.csv"
+    details.write_bytes(details.read_bytes().replace(b"n01440760_802", b"n01440760_102" if shown_again else b"new"))
+    for _ in range(2):
+        report, _ = prepare("nod_eeg", tmp_path)
+        assert report.notes["of 4 test pictures are in training too"] == shown_again
+        assert f"{shown_again}  of 4 test pictures are in training too" in str(report)
+        assert report.notes["of 4 validation pictures are in training too"] == 0
+
+
 def test_tables_of_nod_that_disagree_are_refused(tmp_path: Path) -> None:
     write_nod(tmp_path)
     details = tmp_path / "derivatives/detailed_events/sub-01_events.csv"

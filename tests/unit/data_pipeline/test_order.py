@@ -1,5 +1,6 @@
 """An order that needs no state: any position at once, every record once an epoch."""
 
+import pickle
 import time
 import tracemalloc
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError
+from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.order import ShardOrder
 
 SIZES = st.lists(st.integers(0, 7), min_size=1, max_size=12).filter(any).map(tuple)
@@ -92,6 +94,34 @@ def test_a_far_position_of_a_large_set_is_found_at_once_in_little_memory() -> No
     assert 0 <= shard < 100_000 and 0 <= record < 10_000
     assert taken_s < 1
     assert peak < 20e6
+
+
+def test_many_sets_in_turn_draw_no_order_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixture of sets asks one order after the other; each remembers its own."""
+    drawn = []
+    monkeypatch.setattr("neuroleon.data_pipeline.order.generator", lambda *key: drawn.append(key) or generator(*key))
+    orders = [order_of((5, 5), (0, str(number))) for number in range(40)]
+    for position in range(6):
+        for order in orders:
+            order.place(position)
+    assert len(drawn) == len(set(drawn)) == 2 * len(orders)  # the shards of an epoch, and the records of a window
+
+
+def test_an_order_remembers_few_windows() -> None:
+    order = ShardOrder((10_000,) * 1000, (0, "large"), 10)
+    tracemalloc.start()
+    for window in range(50):
+        order.place(window * 100_000)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 5 * 400_000
+
+
+def test_an_order_goes_to_other_processes() -> None:
+    order = order_of((3, 4, 5))
+    order.place(3)
+    copy = pickle.loads(pickle.dumps(order))
+    assert [copy.place(p) for p in range(30)] == [order.place(p) for p in range(30)]
 
 
 def test_a_window_of_nothing_is_refused() -> None:

@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from neuroleon.data_pipeline.augment import augment
 from neuroleon.data_pipeline.import_shards import index_shards
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.members import encode
-from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
+from neuroleon.data_pipeline.pretokenize import Tokenizers, _opened, _tasks, tokenize_shards
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.preprocess import Preprocess
@@ -233,6 +234,45 @@ def test_eeg_that_nothing_describes_is_refused(trials: list[dict], tokenizers: T
     index_shards(tmp_path / "in", {"train": ["*.tar"]})
     with pytest.raises(DataError, match=r"trial-0\.npy without the json"):
         tokenize_shards([tmp_path / "in"], tokenizers, tmp_path / "out")
+
+
+def test_a_recipe_of_another_kind_is_not_ours(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:
+    """The json of a cook book has a recipe, too."""
+    told = {"recipe": "soup", "texts": "boil it", "label": 3}
+    plain = [{"__key__": "a", "txt": "the key A", "png": trials[0]["png"], "json": told}]
+    write_shard(shard_path(tmp_path / "cook", "train", 0), plain)
+    index_shards(tmp_path / "cook", {"train": ["*.tar"]})
+    [folder] = tokenize_shards([tmp_path / "cook"], tokenizers, tmp_path / "out")
+    record = TokenFolder(folder, "train", tokenizers.vocabulary)[0]
+    assert (record.info["recipe"], record.info["label"]) == ("cook", None)
+    assert tokenizers.text.decode([record.span("text", TASKS["text"]).ids_local]) == ["the key A"]
+    eeg = [{**trials[0], "json": {**told, "ch_names": ["Cz"]}}]
+    write_shard(shard_path(tmp_path / "eeg", "train", 0), eeg)
+    index_shards(tmp_path / "eeg", {"train": ["*.tar"]})
+    with pytest.raises(DataError, match=r"trial-0\.npy without the json"):
+        tokenize_shards([tmp_path / "eeg"], tokenizers, tmp_path / "out")
+
+
+def test_a_name_that_comes_twice_is_refused_before_the_work(tokens, trials, tokenizers, tmp_path: Path) -> None:
+    one = write_samples(tmp_path / "a" / "keys", trials)
+    other = write_samples(tmp_path / "b" / "keys", trials)
+    for samples in ([one, one], [one, other]):
+        with pytest.raises(DataError, match=r"keys: .* two folders of samples"):
+            tokenize_shards(samples, tokenizers, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_stays_small_where_a_set_has_many_shards(trials: list[dict], tmp_path: Path) -> None:
+    """It goes to another process; the manifest does not go along."""
+    folder = write_samples(tmp_path / "keys", trials)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    readers = {"train": ShardReader(folder, "train")}
+    [task, *_] = _tasks(tmp_path / "out", folder, readers, variants=3, seed=0)
+    assert len(pickle.dumps(task)) < 1000 < len(pickle.dumps(readers))
+    manifest["shards"]["train-000000.tar"]["sha256"] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="changed while it was tokenized"):
+        _opened(task.source, task.split, task.fingerprint)
 
 
 @pytest.mark.slow  # two processes import torch

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import tarfile
 from datetime import date
 from pathlib import Path
@@ -14,8 +15,10 @@ import yaml
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_file
+from neuroleon.data_pipeline.import_shards import index_shards
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing
+from neuroleon.data_pipeline.plain_samples import described
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe, load_recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
@@ -127,6 +130,16 @@ def test_no_name_date_or_header_text_gets_into_shards(own: Path) -> None:
         if path.is_file() and ".tasks" not in path.parts:
             content = path.read_bytes().lower()
             assert not [word for word in CANARIES if word.lower().encode() in content], path.name
+
+
+def test_samples_that_are_indexed_anew_are_still_known_as_ours(own: Path) -> None:
+    prepare(own)
+    (own / "again").mkdir()
+    for path in (own / "out" / "own").glob("*.tar"):
+        shutil.copy(path, own / "again")
+    index_shards(own / "again", {"train": ["train-*.tar"], "test": ["test-*.tar"]})
+    reader = ShardReader(own / "again", "train")
+    assert described(reader[0], reader) == reader[0]["json"]
 
 
 def test_a_second_run_does_nothing(own: Path) -> None:

@@ -77,13 +77,14 @@ def test_members_are_decoded_on_demand(tmp_path: Path) -> None:
 def test_opening_reads_no_shard_and_reading_only_what_it_touches(tmp_path: Path, monkeypatch) -> None:
     for number in range(4):
         write(tmp_path, 5, number=number)
-    hashed: list[str] = []
-    digest = storage.digest
-    monkeypatch.setattr(storage, "digest", lambda path: hashed.append(path.name) or digest(path))
+    touched: list[str] = []
+    digest, read = storage.digest, storage.Folder.read
+    monkeypatch.setattr(storage, "digest", lambda path: touched.append(path.name) or digest(path))
+    monkeypatch.setattr(storage.Folder, "read", lambda folder, file: touched.append(file) or read(folder, file))
     reader = ShardReader(tmp_path, "train")
-    assert len(reader) == 20 and hashed == []
+    assert len(reader) == 20 and touched == ["manifest.json"]
     assert [reader[i]["__key__"] for i in (-1, 15, 19)] == ["3-0004", "3-0000", "3-0004"]
-    assert hashed == ["train-000003.tar", "train-000003.index.json"]
+    assert touched == ["manifest.json", "train-000003.tar", "train-000003.index.json"]
     with pytest.raises(IndexError):
         reader[20]
 

@@ -1,5 +1,7 @@
 """Shards behind an address are read as those of a folder are, or it is said what is wrong."""
 
+import hashlib
+import json
 import multiprocessing
 import os
 import re
@@ -9,18 +11,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.data_pipeline import cache as cache_module
 from neuroleon.data_pipeline import remote
 from neuroleon.data_pipeline.cache import Cache, digest
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.data_pipeline.storage import Folder
+from neuroleon.training.loop import WORKER_TIMEOUT_S
 
 Fault = Callable[[BaseHTTPRequestHandler, bytes], None]
 SHARD = "train-000000.tar"
@@ -80,7 +86,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, root: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.root, self.faults, self.asked = root, dict[str, list[Fault]](), Counter[str]()
-        self.stopped = threading.Event()
+        self.stopped, self.sent = threading.Event(), 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}/set"
 
 
@@ -166,7 +172,7 @@ def test_what_may_pass_is_tried_again(server: Server, fault: Fault) -> None:
         (status(404), 1, "no such file"),
         (status(403), 1, "access was refused"),
         (flipped, 1, "sha256"),
-        (longer, 1, "bytes, the manifest says"),
+        (longer, 1, "more than the .* bytes that the manifest says"),
     ],
 )
 def test_what_stays_is_an_error_that_names_the_address(
@@ -193,6 +199,73 @@ def test_a_server_that_hangs_is_left_after_the_time_out(server: Server, monkeypa
     assert numbers(server.url) == list(range(30))
 
 
+def test_a_dead_server_is_left_before_training_ends_a_worker_without_a_word(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try waits for the connection, then for a byte; training gives a worker WORKER_TIMEOUT_S."""
+    assert remote.PATIENCE_S + 2 * remote.TIMEOUT_S < WORKER_TIMEOUT_S
+    assert cache_module.WAIT_S < WORKER_TIMEOUT_S
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(remote, "PATIENCE_S", 0.3)
+    server.faults[SHARD] = [hang] * 6
+    with pytest.raises(DataError, match=r"in [23] tries .*Timeout"):
+        ShardReader(server.url, "train")[0]
+
+
+def endless(request: BaseHTTPRequestHandler, content: bytes) -> None:
+    """More than was asked for, without a length, for as long as somebody reads."""
+    head(request, None)
+    with suppress(ConnectionError):
+        while not request.server.stopped.is_set():
+            request.wfile.write(content)
+            request.server.sent += len(content)
+
+
+@pytest.mark.parametrize("file", [SHARD, "train-000000.index.json", "manifest.json"])
+def test_more_than_the_manifest_says_is_not_loaded(server: Server, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MAX_BYTES", 100_000)
+    server.faults[file] = [endless]
+    with pytest.raises(DataError, match=f"^{re.escape(server.url)}/{file}: more than"):
+        ShardReader(server.url, "train")[0]
+    assert server.asked[file] == 1
+    assert server.sent < 50e6  # what the sockets hold
+
+
+def test_an_index_without_a_size_is_read_up_to_a_limit(shards: Path, server: Server, tmp_path: Path) -> None:
+    """Manifests of before have none."""
+    old = shutil.copytree(shards, tmp_path / "old")
+    manifest = json.loads((old / "manifest.json").read_text())
+    for entry in manifest["shards"].values():
+        assert entry.pop("index_bytes") > 0
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    server.root = old
+    assert numbers(old) == numbers(server.url) == list(range(30))
+
+
+@pytest.mark.parametrize("where", ["folder", "cache"])
+def test_an_index_that_changes_after_it_was_verified_is_not_used(
+    shards: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    folder = shutil.copytree(shards, tmp_path / "copy")
+    index = (shards / "train-000000.index.json").read_bytes()
+    read, changed = Path.read_bytes, []
+
+    def changes(path: Path) -> bytes:
+        content = read(path)
+        if content == index and path.parent != shards and not changed:  # the server reads there
+            changed.append(path)
+            return content.replace(b"0-3", b"0-x")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", changes)
+    if where == "folder":
+        with pytest.raises(DataError, match=r"train-000000\.index\.json: sha256"):
+            numbers(folder)
+    else:
+        assert [record["__key__"] for record in ShardReader(server.url, "train")][3] == "0-3"
+    assert changed
+
+
 def test_a_manifest_that_comes_cut_is_an_error(server: Server) -> None:
     server.faults["manifest.json"] = [cut_without_length]
     with pytest.raises(DataError, match=r"/set/manifest.json: not valid JSON"):
@@ -209,8 +282,14 @@ def test_a_manifest_that_comes_cut_is_an_error(server: Server) -> None:
         ("ftp://host/set", "is not how"),
         ("s3:/bucket/set", "is not how"),
         (Path("s3://bucket/set"), "is not how"),
-        ("https://me:secret@host/set", "^https://host: the address holds a password"),
-        ("https://host/set?X-Amz-Signature=secret", "^https://host: the address holds"),
+        ("https://me:secret@host/set", "^https://: the address holds a password"),
+        ("https://me:se/secret@host/set", "^https://: "),
+        ("https://me:12/secret@host/set", "^https://: the address holds a password"),
+        ("https://host/set?X-Amz-Signature=secret", "^https://: the address holds"),
+        ("HTTPS://host/set?X-Amz-Signature=secret", "^https://: the address holds"),
+        ("s3://bucket/set?X-Amz-Signature=secret", "^s3://: the address holds"),
+        ("hf://datasets/me/set?token=secret", "^hf://: the address holds"),
+        ("file:///set?secret", "^file://: the address holds"),
         ("file://otherhost/set", "another machine"),
         ("http://[::1/set", "not an address"),
     ],
@@ -225,9 +304,14 @@ def test_other_addresses_are_refused_and_say_no_secret(location: str | Path, mes
     assert not canary.exists()
 
 
+def test_a_scheme_in_capitals_is_read(server: Server) -> None:
+    assert numbers("HTTP" + server.url.removeprefix("http")) == list(range(30))
+    assert str(Folder.at("S3://Bucket/Set@1/")) == "s3://Bucket/Set@1"
+
+
 def test_messages_hold_no_words_of_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
     class Files:
-        def cat_file(self, url: str) -> bytes:
+        def info(self, url: str) -> dict:
             raise ValueError("Authorization: Bearer secret")
 
     monkeypatch.setattr(remote, "_filesystem", lambda url: Files())
@@ -236,13 +320,30 @@ def test_messages_hold_no_words_of_a_library(monkeypatch: pytest.MonkeyPatch) ->
     assert "secret" not in str(caught.value)
 
 
+def test_a_file_of_the_hub_is_not_loaded_where_its_size_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    class Files:
+        def info(self, url: str) -> dict:
+            return {"size": 3}
+
+        def get_file(self, url: str, target: str) -> None:
+            Path(target).write_bytes(b"abc")
+
+    monkeypatch.setattr(remote, "_filesystem", lambda url: Files())
+    with pytest.raises(DataError, match=r"^hf://me/f: more than the 2 bytes"):
+        remote.download("hf://me/f", tmp_path / "f", 2)
+    assert not (tmp_path / "f").exists()
+    assert remote.read("hf://me/f") == b"abc"
+
+
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(ConfigError, match=r'pip install "neuroleon\[remote\]"'):
         remote.read("s3://bucket-of-a-test/none")
 
 
-def test_the_least_recently_used_shard_leaves_a_full_cache(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shard_that_was_opened_longest_ago_leaves_a_full_cache(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     size = (server.root / SHARD).stat().st_size
     monkeypatch.setenv("NEUROLEON_CACHE_GB", str(2.9 * size / 1e9))
     reader = ShardReader(server.url, "train")
@@ -289,7 +390,7 @@ def test_a_cache_that_cannot_be_written_is_refused(server: Server, tmp_path: Pat
 
 def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     class Files:
-        def get_file(self, url: str, target: str) -> None:
+        def get_file(self, url: str, target: str, callback: object) -> None:
             raise OSError(28, "No space left on device")
 
     reader = ShardReader(server.url, "train")
@@ -314,6 +415,36 @@ def test_processes_share_a_cache_that_is_too_small_for_them(server: Server, monk
     assert [answers.get(timeout=60) for _ in workers] == [True] * 3
     for worker in workers:
         worker.join()
+    cache = Cache.of_environment()
+    assert sum(path.stat().st_size for path in cache.folder.iterdir()) <= cache.limit
+    assert not list(cache.folder.glob("*.part"))
+
+
+def test_files_that_are_loaded_at_once_leave_a_cache_of_its_size(tmp_path: Path) -> None:
+    """All six look for room before the first one is there."""
+    cache, together = Cache(folder=tmp_path, limit=100), threading.Barrier(6)
+
+    def load(letter: str) -> bool:
+        content = letter.encode() * 60
+
+        def write(path: Path) -> None:
+            together.wait(10)
+            path.write_bytes(content)
+
+        return cache.get(hashlib.sha256(content).hexdigest(), 60, write) is not None
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(load, "abcdef")) == [True] * 6
+    assert [path.stat().st_size for path in tmp_path.iterdir() if path.suffix != ".lock"] == [60]
+
+
+def test_a_process_that_holds_the_cache_too_long_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "WAIT_S", 0.1)
+    folder = Cache.of_environment().folder
+    folder.mkdir()
+    with FileLock(folder / f"{digest(server.root / SHARD)[:2]}.lock"), pytest.raises(DataError, match="for 0") as found:
+        ShardReader(server.url, "train")[0]
+    assert str(found.value).startswith(str(folder))
 
 
 def test_processes_that_want_one_shard_load_it_once(server: Server) -> None:
