@@ -6,23 +6,21 @@
 Each shard is one task: a killed run goes on where it stopped.
 """
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json, write_json
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.augment import augment
+from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
 from neuroleon.data_pipeline.shards import Record, ShardReader, index_path, write_manifest, write_shard
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.signals.window import Window
@@ -82,15 +80,24 @@ class _Shard:
     variants: int
     seed: int
 
+    def is_done(self) -> bool:
+        return self.path.is_file() and index_path(self.path).is_file()
+
 
 def tokenize_shards(
-    samples: Sequence[Path], tokenizers: Tokenizers, out: Path, *, variants: int = 4, seed: int = 0, workers: int = 1
+    samples: Sequence[Path],
+    tokenizers: Tokenizers,
+    out: Path,
+    *,
+    variants: int = 4,
+    seed: int = 0,
+    launch: Launch = HERE,
 ) -> list[Path]:
     """Tokenize the sample folders `samples` (each DIR/NAME) into `out`/NAME; shards that are there already stay.
 
     Args:
         variants: EEG tokenizations of a training sample: the clean one, then augmented ones. Other splits have one.
-        workers: processes; 1 works in this one.
+        launch: where and how many at a time; without it, one after the other in this process.
 
     Returns:
         The token folders.
@@ -98,8 +105,8 @@ def tokenize_shards(
     Raises:
         DataError: a sample folder is damaged, or `out`/NAME holds tokens of other tokenizers, samples or settings.
     """
-    if variants < 1 or workers < 1:
-        raise DataError(f"tokens: variants is {variants} and workers {workers}; expected at least 1 of each")
+    if variants < 1:
+        raise DataError(f"tokens: variants is {variants}; expected at least 1")
     folders: list[Path] = []
     shards: list[_Shard] = []
     for source in samples:
@@ -108,8 +115,7 @@ def tokenize_shards(
         _claim(folder, readers, tokenizers, variants, seed)
         shards += _tasks(folder, readers, variants, seed)
         folders.append(folder)
-    todo = [shard for shard in shards if not (shard.path.is_file() and index_path(shard.path).is_file())]
-    _run(todo, tokenizers, workers, done=len(shards) - len(todo))
+    _run(shards, tokenizers, launch, out / ".tasks")
     for source, folder in zip(samples, folders, strict=True):
         facts = ShardReader(source, SPLITS[0]).manifest
         facts = {name: value for name, value in facts.items() if name not in ("format", "shards", "n_samples")}
@@ -151,43 +157,30 @@ def _tasks(folder: Path, readers: dict[str, ShardReader], variants: int, seed: i
             start = stop
 
 
-def _run(shards: list[_Shard], tokenizers: Tokenizers, workers: int, done: int) -> None:
-    with tqdm(total=done + len(shards), initial=done, unit="shard", desc="tokens") as bar:
-        if workers == 1 or not shards:
-            for shard in shards:
-                _tokenize_shard(shard, tokenizers)
-                bar.update()
-            return
-        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an unknown state
-        with TemporaryDirectory() as folder:  # networks do not pickle; their folders do as well
-            tokenizers.save(Path(folder))
-            with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(Path(folder),)) as pool:
-                try:
-                    for future in as_completed([pool.submit(_tokenize_in_worker, shard) for shard in shards]):
-                        future.result()
-                        bar.update()
-                except BrokenProcessPool:
-                    raise DataError(
-                        "tokens: a worker was killed, perhaps for memory; finished shards are kept: "
-                        "run it again with fewer workers"
-                    ) from None
-                finally:
-                    pool.shutdown(cancel_futures=True)
+def _run(shards: list[_Shard], tokenizers: Tokenizers, launch: Launch, folder: Path) -> None:
+    todo = [shard for shard in shards if not shard.is_done()]
+    run = partial(
+        run_tasks, tasks=todo, launch=launch, done=len(shards) - len(todo), what="tokens", logs=folder / "slurm"
+    )
+    if launch.is_here or not todo:
+        run(partial(_tokenize_shard, tokenizers=tokenizers))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as saved:  # networks do not pickle; their folders do as well
+        tokenizers.save(Path(saved))
+        run(partial(_tokenize_in_worker, folder=Path(saved)))
 
 
-_worker_tokenizers: Tokenizers
-
-
-def _start_worker(folder: Path) -> None:
+@cache  # once per process, not once per shard
+def _loaded(folder: Path) -> Tokenizers:
     import torch
 
-    global _worker_tokenizers  # loaded once per process, not once per shard
-    _worker_tokenizers = Tokenizers.load(folder)
     torch.set_num_threads(1)
+    return Tokenizers.load(folder)
 
 
-def _tokenize_in_worker(shard: _Shard) -> None:
-    _tokenize_shard(shard, _worker_tokenizers)
+def _tokenize_in_worker(shard: _Shard, folder: Path) -> None:
+    _tokenize_shard(shard, _loaded(folder))
 
 
 def _tokenize_shard(shard: _Shard, tokenizers: Tokenizers) -> None:

@@ -6,21 +6,17 @@
     OUT/NAME/pictures/KEY.png       every picture that a sample carries or could carry
     OUT/NAME/.tasks/                what is done, for a run that goes on; it names source files, so do not pass it on
 
-A task is made of recordings of one split; a cluster may run `run_task` on each of them itself.
+A task is made of recordings of one split; `launch.py` runs them here, on SLURM or on Ray.
 """
 
 from collections import Counter, defaultdict
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
+from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
 from neuroleon.data_pipeline.readers.base import Failure, Located
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
@@ -106,15 +102,15 @@ class Report:
         return "\n".join(lines)
 
 
-def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1) -> Report:
+def prepare_samples(recipe: Recipe, data: Path, out: Path, launch: Launch = HERE) -> Report:
     """Write the sample shards of `recipe` to `out`/NAME. Tasks that an earlier run has finished are not run again.
 
     Args:
         data: the folder that holds the recipe's `source.folder`.
-        workers: processes; 1 works in this one.
+        launch: where and how many at a time; without it, one after the other in this process.
 
     Raises:
-        ConfigError: the recipe's splits, labels or options do not fit the data.
+        ConfigError: the recipe's splits, labels or options do not fit the data, or the place to run is not here.
         DataError: nothing could be read at all, or a worker died.
     """
     folder, out = data / recipe.source.folder, out / recipe.name
@@ -127,7 +123,7 @@ def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1) -> 
         (out / MANIFEST).unlink(missing_ok=True)  # it would not fit the shards any more
     for path in others:
         path.unlink()
-    _run(todo, workers, done=len(tasks) - len(todo), what=recipe.name)
+    run_tasks(run_task, todo, launch, done=len(tasks) - len(todo), what=recipe.name, logs=out / ".tasks" / "slurm")
     states = [read_json(task.state) for task in tasks]
     report = _report(recipe, tasks, states, failures, len(tasks) - len(todo), len(located) - len(splits))
     if not sum(report.samples.values()):
@@ -147,29 +143,6 @@ def _tasks(recipe: Recipe, folder: Path, out: Path, located: list[Located], spli
             part = tuple(chosen[start : start + size])
             tasks.append(Task(recipe=recipe, folder=folder, out=out, split=split, number=number, located=part))
     return tasks
-
-
-def _run(tasks: list[Task], workers: int, done: int, what: str) -> None:
-    with tqdm(total=done + len(tasks), initial=done, unit="shard", desc=what, disable=not tasks) as bar:
-        if workers == 1:
-            for task in tasks:
-                run_task(task)
-                bar.update()
-            return
-        # spawn: a fork would copy the threads of numpy's libraries in an unknown state
-        with ProcessPoolExecutor(min(workers, len(tasks) or 1), get_context("spawn")) as pool:
-            futures = [pool.submit(run_task, task) for task in tasks]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    bar.update()
-            except BrokenProcessPool:
-                raise DataError(
-                    f"{what}: a worker was killed, perhaps for memory; finished tasks are kept: run it again, "
-                    "with fewer workers"
-                ) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
 
 
 def run_task(task: Task) -> None:

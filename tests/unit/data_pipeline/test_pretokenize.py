@@ -8,6 +8,7 @@ from scipy.signal import resample_poly
 
 from neuroleon.common.errors import DataError
 from neuroleon.data_pipeline.augment import augment
+from neuroleon.data_pipeline.launch import Launch
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
@@ -194,7 +195,7 @@ def test_sets_without_eeg_or_without_pictures_work(trials: list[dict], tokenizer
 @pytest.mark.slow  # two processes import torch
 def test_two_processes_write_the_same_bytes(tokens: Path, trials, tokenizers: Tokenizers, tmp_path: Path) -> None:
     samples = write_samples(tmp_path / "keys", trials)
-    [folder] = tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3, workers=2)
+    [folder] = tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3, launch=Launch(workers=2))
     assert (folder / "manifest.json").read_bytes() == (tokens / "manifest.json").read_bytes()
 
 

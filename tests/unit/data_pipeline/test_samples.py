@@ -14,6 +14,7 @@ import yaml
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_file
+from neuroleon.data_pipeline.launch import Launch
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing
 from neuroleon.data_pipeline.readers.pictures import PictureTar
@@ -76,7 +77,7 @@ def own(tmp_path: Path) -> Path:
 def prepare(root: Path, workers: int = 1, **changes: object) -> Report:
     path = root / "own.yaml"
     path.write_text(yaml.safe_dump({**RECIPE, **changes}))
-    return prepare_samples(load_recipe(path), root, root / "out", workers)
+    return prepare_samples(load_recipe(path), root, root / "out", Launch(workers=workers))
 
 
 def digests(folder: Path) -> dict[str, str]:
