@@ -192,11 +192,15 @@ def test_sets_without_eeg_or_without_pictures_work(trials: list[dict], tokenizer
     assert served == [["text2image", "image2text", "image", "text"], ["eeg"]]
 
 
-@pytest.mark.slow  # two processes import torch
-def test_two_processes_write_the_same_bytes(tokens: Path, trials, tokenizers: Tokenizers, tmp_path: Path) -> None:
+@pytest.mark.slow  # new processes import torch
+@pytest.mark.parametrize("on", ["local", "slurm", "ray"])
+def test_other_processes_write_the_same_bytes(
+    tokens: Path, trials, tokenizers: Tokenizers, tmp_path: Path, on: str, jobs_here: None
+) -> None:
     samples = write_samples(tmp_path / "keys", trials)
-    [folder] = tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3, launch=Launch(workers=2))
+    [folder] = tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3, launch=Launch(on=on, workers=2))
     assert (folder / "manifest.json").read_bytes() == (tokens / "manifest.json").read_bytes()
+    assert not list((tmp_path / "tokens" / ".tasks").glob("tmp*")), "the tokenizers that were lent to the workers"
 
 
 def test_bad_samples_are_named(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:
