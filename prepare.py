@@ -9,6 +9,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from neuroleon.common.errors import ConfigError, exit_cleanly
+from neuroleon.data_pipeline.launch import Launch, Slurm
 
 
 def parser() -> ArgumentParser:
@@ -39,7 +40,9 @@ def parser() -> ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the augmentation")
     for command in (samples, tokens):
         command.add_argument("--out", type=Path, required=True, help="the shards go to OUT/NAME")
-        command.add_argument("--workers", type=int, default=1, help="processes")
+        command.add_argument("--on", type=Literal["local", "slurm", "ray"], default="local", help="where tasks run")
+        command.add_argument("--workers", type=int, default=1, help="processes, SLURM jobs, or tasks of Ray at a time")
+        command.add_argument("--slurm", type=Slurm, default=Slurm(), help="with --on slurm: what a job asks for")
     embeddings = ArgumentParser(
         description="Embed label texts or pictures with a network of transformers, to align the EEG tokenizer with.",
         allow_abbrev=False,
@@ -72,19 +75,23 @@ def parser() -> ArgumentParser:
     return whole
 
 
+def _launch(options: Namespace) -> Launch:
+    return Launch(on=options.on, workers=options.workers, slurm=Slurm(**options.slurm))
+
+
 def run_samples(options: Namespace) -> None:
     from neuroleon.data_pipeline.recipe import load_recipe
     from neuroleon.data_pipeline.samples import prepare_samples
 
-    print(prepare_samples(load_recipe(options.recipe), options.data, options.out, options.workers, options.key))
+    print(prepare_samples(load_recipe(options.recipe), options.data, options.out, _launch(options), options.key))
 
 
 def run_tokens(options: Namespace) -> None:
     from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 
     tokenizers = Tokenizers.load(options.tokenizers)
-    settings = {name: options[name] for name in ("variants", "seed", "workers")}
-    for folder in tokenize_shards(options.samples, tokenizers, options.out, **settings):
+    settings = {name: options[name] for name in ("variants", "seed")}
+    for folder in tokenize_shards(options.samples, tokenizers, options.out, launch=_launch(options), **settings):
         print(folder)
 
 
@@ -126,8 +133,6 @@ def run_check(options: Namespace) -> None:
 def main(arguments: list[str] | None = None) -> None:
     chosen = parser().parse_args(arguments)
     options = chosen[chosen.command]
-    if options.get("workers", 1) < 1:
-        raise ConfigError(f"--workers {options.workers}; expected at least 1")
     runs = {"samples": run_samples, "tokens": run_tokens, "embeddings": run_embeddings}
     {**runs, "index": run_index, "check": run_check}[chosen.command](options)
 

@@ -6,6 +6,7 @@ Nothing here can run code: arrays never hold objects, JSON is plain, and picture
 import io
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,17 @@ def _npy(array: Any) -> bytes:
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"a picture is uint8 (height, width, 3), this is {pixels.dtype} {pixels.shape}")
+    return _png_of(pixels.tobytes(), pixels.shape[1], pixels.shape[0])
+
+
+@lru_cache(maxsize=64)  # most sets show few pictures, each of which goes with many windows
+def _png_of(rgb: bytes, width: int, height: int) -> bytes:
+    from PIL import Image
+
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.frombytes("RGB", (width, height), rgb).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -6,25 +6,22 @@
 Each shard is one task: a killed run goes on where it stopped.
 """
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json, write_json
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.augment import augment
+from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
 from neuroleon.data_pipeline.plain_samples import sample_at
 from neuroleon.data_pipeline.shard_table import read_manifest
 from neuroleon.data_pipeline.shards import ShardReader, index_path, write_manifest, write_shard
@@ -89,6 +86,9 @@ class _Shard:
     variants: int
     seed: int
 
+    def is_done(self) -> bool:
+        return self.path.is_file() and index_path(self.path).is_file()
+
 
 @lru_cache(maxsize=len(SPLITS))
 def _opened(source: Location, split: str, fingerprint: str) -> ShardReader:
@@ -106,14 +106,14 @@ def tokenize_shards(
     *,
     variants: int = 4,
     seed: int = 0,
-    workers: int = 1,
+    launch: Launch = HERE,
 ) -> list[Path]:
     """Tokenize the sample folders `samples` (each DIR/NAME) into `out`/NAME; shards that are there already stay.
 
     Args:
         samples: what `prepare.py samples` wrote, or `prepare.py index` found: pictures and texts (`plain_samples`).
         variants: EEG tokenizations of a training sample: the clean one, then augmented ones. Other splits have one.
-        workers: processes; 1 works in this one.
+        launch: where and how many at a time; without it, one after the other in this process.
 
     Returns:
         The token folders.
@@ -122,8 +122,8 @@ def tokenize_shards(
         DataError: a sample folder is damaged, two have one name, or `out`/NAME holds tokens of other tokenizers,
             samples or settings.
     """
-    if variants < 1 or workers < 1:
-        raise DataError(f"tokens: variants is {variants} and workers {workers}; expected at least 1 of each")
+    if variants < 1:
+        raise DataError(f"tokens: variants is {variants}; expected at least 1")
     names = Counter(Folder.at(source).name for source in samples)
     if twice := [name for name, n in names.items() if n > 1]:
         raise DataError(f"{out / twice[0]}: the tokens of two folders of samples; give each once, or rename one")
@@ -135,8 +135,7 @@ def tokenize_shards(
         _claim(folder, readers, tokenizers, variants, seed)
         of_folder[folder] = list(_tasks(folder, source, readers, variants, seed))
     shards = list(chain.from_iterable(of_folder.values()))
-    todo = [shard for shard in shards if not (shard.path.is_file() and index_path(shard.path).is_file())]
-    _run(todo, tokenizers, workers, done=len(shards) - len(todo))
+    _run(shards, tokenizers, launch, out / ".tasks")
     for source, (folder, made) in zip(samples, of_folder.items(), strict=True):
         facts = read_manifest(Folder.at(source))
         facts = {name: value for name, value in facts.items() if name not in ("format", "shards", "n_samples")}
@@ -181,43 +180,30 @@ def _tasks(
             start = stop
 
 
-def _run(shards: list[_Shard], tokenizers: Tokenizers, workers: int, done: int) -> None:
-    with tqdm(total=done + len(shards), initial=done, unit="shard", desc="tokens") as bar:
-        if workers == 1 or not shards:
-            for shard in shards:
-                _tokenize_shard(shard, tokenizers)
-                bar.update()
-            return
-        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an unknown state
-        with TemporaryDirectory() as folder:  # networks do not pickle; their folders do as well
-            tokenizers.save(Path(folder))
-            with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(Path(folder),)) as pool:
-                try:
-                    for future in as_completed([pool.submit(_tokenize_in_worker, shard) for shard in shards]):
-                        future.result()
-                        bar.update()
-                except BrokenProcessPool:
-                    raise DataError(
-                        "tokens: a worker was killed, perhaps for memory; finished shards are kept: "
-                        "run it again with fewer workers"
-                    ) from None
-                finally:
-                    pool.shutdown(cancel_futures=True)
+def _run(shards: list[_Shard], tokenizers: Tokenizers, launch: Launch, folder: Path) -> None:
+    todo = [shard for shard in shards if not shard.is_done()]
+    run = partial(
+        run_tasks, tasks=todo, launch=launch, done=len(shards) - len(todo), what="tokens", logs=folder / "slurm"
+    )
+    if launch.is_here or not todo:
+        run(partial(_tokenize_shard, tokenizers=tokenizers))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as saved:  # networks do not pickle; their folders do as well
+        tokenizers.save(Path(saved))
+        run(partial(_tokenize_in_worker, folder=Path(saved)))
 
 
-_worker_tokenizers: Tokenizers
-
-
-def _start_worker(folder: Path) -> None:
+@cache  # once per process, not once per shard
+def _loaded(folder: Path) -> Tokenizers:
     import torch
 
-    global _worker_tokenizers  # loaded once per process, not once per shard
-    _worker_tokenizers = Tokenizers.load(folder)
     torch.set_num_threads(1)
+    return Tokenizers.load(folder)
 
 
-def _tokenize_in_worker(shard: _Shard) -> None:
-    _tokenize_shard(shard, _worker_tokenizers)
+def _tokenize_in_worker(shard: _Shard, folder: Path) -> None:
+    _tokenize_shard(shard, _loaded(folder))
 
 
 def _tokenize_shard(shard: _Shard, tokenizers: Tokenizers) -> None:

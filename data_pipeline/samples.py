@@ -6,22 +6,18 @@
     OUT/NAME/pictures/KEY.png       every picture that a sample carries or could carry
     OUT/NAME/.tasks/                what is done, for a run that goes on; do not pass it on: it names what failed
 
-A task is made of recordings of one split; a cluster may run `run_task` on each of them itself. Codes of events
+A task is made of recordings of one split; `launch.py` runs them here, on SLURM or on Ray. Codes of events
 without a label are free text: the run that reads them shows them, and they are kept nowhere.
 """
 
 from collections import Counter, defaultdict
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
+from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms, read_secret
 from neuroleon.data_pipeline.readers.base import Failure, Located
 from neuroleon.data_pipeline.recipe import Recipe
@@ -84,16 +80,17 @@ class Task:
         return whole and read_json(index)["sha256"] == state["sha256"]
 
 
-def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1, key: Path | None = None) -> Report:
+def prepare_samples(recipe: Recipe, data: Path, out: Path, launch: Launch = HERE, key: Path | None = None) -> Report:
     """Write the sample shards of `recipe` to `out`/NAME. Tasks that an earlier run has finished are not run again.
 
     Args:
         data: the folder that holds the recipe's `source.folder`.
-        workers: processes; 1 works in this one.
+        launch: where and how many at a time; without it, one after the other in this process.
         key: a file whose content keys the pseudonyms, together with the recipe's name; with another one all is redone.
 
     Raises:
-        ConfigError: the recipe's splits, labels or options do not fit the data, or the key cannot be read or is short.
+        ConfigError: the recipe's splits, labels or options do not fit the data, the key cannot be read or is short, or
+            the place to run is not here.
         DataError: nothing could be read at all, or a worker died.
     """
     folder, out = data / recipe.source.folder, out / recipe.name
@@ -107,7 +104,11 @@ def prepare_samples(recipe: Recipe, data: Path, out: Path, workers: int = 1, key
         (out / MANIFEST).unlink(missing_ok=True)  # it would not fit the shards any more
     for path in others:
         path.unlink()
-    unlabelled = _run(todo, workers, done=len(tasks) - len(todo), what=recipe.name)
+    # schedulers write results to disk, and codes of events are free text
+    work = make_shard if launch.on == "local" else run_task
+    done = len(tasks) - len(todo)
+    made = run_tasks(work, todo, launch, done=done, what=recipe.name, logs=out / ".tasks" / "slurm")
+    unlabelled = sum((codes for codes in made if codes), Counter[str]())
     states = [read_json(task.state) for task in tasks]
     report = _report(recipe, tasks, states, failures, len(tasks) - len(todo), len(located) - len(splits))
     report.unlabelled = unlabelled
@@ -131,32 +132,6 @@ def _tasks(
             part = tuple(chosen[start : start + size])
             tasks.append(Task(recipe=recipe, folder=folder, out=out, split=split, number=number, located=part, key=key))
     return tasks
-
-
-def _run(tasks: list[Task], workers: int, done: int, what: str) -> Counter[str]:
-    """Make the shards; returns the windows without a label by the code of their event."""
-    unlabelled: Counter[str] = Counter()
-    with tqdm(total=done + len(tasks), initial=done, unit="shard", desc=what, disable=not tasks) as bar:
-        if workers == 1:
-            for task in tasks:
-                unlabelled += make_shard(task)
-                bar.update()
-            return unlabelled
-        # spawn: a fork would copy the threads of numpy's libraries in an unknown state
-        with ProcessPoolExecutor(min(workers, len(tasks) or 1), get_context("spawn")) as pool:
-            futures = [pool.submit(make_shard, task) for task in tasks]
-            try:
-                for future in as_completed(futures):
-                    unlabelled += future.result()
-                    bar.update()
-            except BrokenProcessPool:
-                raise DataError(
-                    f"{what}: a worker was killed, perhaps for memory; finished tasks are kept: run it again, "
-                    "with fewer workers"
-                ) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
-    return unlabelled
 
 
 def run_task(task: Task) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_json
 from neuroleon.signals.montage import electrodes
-from neuroleon.signals.plausibility import PLAUSIBLE, excerpt, pieces, robust_scale, saturated_channels
+from neuroleon.signals.plausibility import PLAUSIBLE, alike, excerpt, pieces, robust_scale, saturated_channels
 from neuroleon.signals.recording import Recording
 
 VERSION = 2
@@ -102,15 +102,27 @@ def _detrended(eeg_uV: np.ndarray) -> np.ndarray:
     return eeg_uV - eeg_uV.mean(axis=1, keepdims=True) - slope[:, None] * time
 
 
-def _filter(eeg_uV: np.ndarray, sfreq: float, band: tuple[float, float], notch: tuple[float, ...]) -> np.ndarray:
-    """Detrend, notch and band-pass one piece, zero phase. Butterworth: FIR filters need longer pieces than trials."""
-    from mne.filter import filter_data
+def _filter(
+    eeg_uV: np.ndarray, edges: list[int], sfreq: float, band: tuple[float, float], notch: tuple[float, ...]
+) -> None:
+    """Detrend, notch and band-pass each piece in place, zero phase.
 
-    signal = _detrended(eeg_uV)
-    for line_hz in notch:
-        signal = _without_line(signal, sfreq, line_hz)
+    Butterworth: FIR filters need longer pieces than trials.
+    """
+    from mne.filter import create_filter, filter_data
+
     iir = {"order": 4, "ftype": "butter", "output": "sos"}
-    return filter_data(signal, sfreq, *band, method="iir", iir_params=iir, copy=False, verbose="ERROR")
+    design = create_filter(None, sfreq, *band, method="iir", iir_params=iir, verbose="ERROR")
+    for start, stop in pairwise(edges):
+        signal = _detrended(eeg_uV[:, start:stop])
+        for line_hz in notch:
+            signal = _without_line(signal, sfreq, line_hz)
+        eeg_uV[:, start:stop] = signal
+    for group in alike(list(pairwise(edges))):
+        together = np.stack([eeg_uV[:, start:stop] for start, stop in group])
+        filter_data(together, sfreq, *band, method="iir", iir_params=design, copy=False, verbose="ERROR")
+        for (start, stop), signal in zip(group, together, strict=True):
+            eeg_uV[:, start:stop] = signal
 
 
 def _deviation(power: np.ndarray) -> np.ndarray:
@@ -268,16 +280,17 @@ class Preprocess:
         # up, so that no piece needs more samples than resampling gives
         edges = [floor(edge * ratio + Fraction(1, 2)) for edge in (0, *recording.boundaries, recording.n_times)]
         eeg_uV = np.empty((rows.sum(), edges[-1]))
-        for (start, stop), (first, end) in zip(spans, pairwise(edges), strict=True):
-            piece = recording.eeg_uV[rows, start:stop].astype(np.float64)
+        places = dict(zip(spans, pairwise(edges), strict=True))
+        for group in alike(spans):
+            together = np.stack([recording.eeg_uV[rows, start:stop] for start, stop in group]).astype(np.float64)
             if ratio != 1:
-                piece = resample_poly(
-                    piece, ratio.numerator, ratio.denominator, axis=1, padtype="line", window=_ANTI_ALIAS
+                together = resample_poly(
+                    together, ratio.numerator, ratio.denominator, axis=-1, padtype="line", window=_ANTI_ALIAS
                 )
-            eeg_uV[:, first:end] = piece[:, : end - first]
+            for (first, end), piece in zip((places[span] for span in group), together, strict=True):
+                eeg_uV[:, first:end] = piece[:, : end - first]
         at_our_rate = replace(recording, eeg_uV=eeg_uV, sfreq=self.sfreq, boundaries=tuple(edges[1:-1]))
         below_hz = min(2 * band[1], 0.45 * recording.sfreq, 0.45 * self.sfreq)
         notch = _find_lines(excerpt(at_our_rate), below_hz) if self.notch == "auto" else ()
-        for first, end in pairwise(edges):
-            eeg_uV[:, first:end] = _filter(eeg_uV[:, first:end], self.sfreq, band, notch)
+        _filter(eeg_uV, edges, self.sfreq, band, notch)
         return at_our_rate, notch

@@ -11,6 +11,7 @@ from neuroleon.common.errors import DataError
 from neuroleon.common.pictures import centre_square
 from neuroleon.data_pipeline.augment import augment
 from neuroleon.data_pipeline.import_shards import index_shards
+from neuroleon.data_pipeline.launch import Launch
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pretokenize import Tokenizers, _opened, _tasks, tokenize_shards
@@ -275,11 +276,14 @@ def test_a_task_stays_small_where_a_set_has_many_shards(trials: list[dict], tmp_
         _opened(task.source, task.split, task.fingerprint)
 
 
-@pytest.mark.slow  # two processes import torch
-def test_two_processes_write_the_same_bytes(tokens: Path, trials, tokenizers: Tokenizers, tmp_path: Path) -> None:
+@pytest.mark.slow  # new processes import torch
+def test_other_processes_write_the_same_bytes(
+    tokens: Path, trials, tokenizers: Tokenizers, tmp_path: Path, on: str, jobs_here: None
+) -> None:
     samples = write_samples(tmp_path / "keys", trials)
-    [folder] = tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3, workers=2)
+    [folder] = tokenize_shards([samples], tokenizers, tmp_path / "tokens", variants=3, launch=Launch(on=on, workers=2))
     assert (folder / "manifest.json").read_bytes() == (tokens / "manifest.json").read_bytes()
+    assert not list((tmp_path / "tokens" / ".tasks").glob("tmp*")), "the tokenizers that were lent to the workers"
 
 
 def test_bad_samples_are_named(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import yaml
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_file
 from neuroleon.data_pipeline.import_shards import index_shards
+from neuroleon.data_pipeline.launch import HERE, Launch
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing
 from neuroleon.data_pipeline.plain_samples import described
@@ -76,10 +77,10 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepare(root: Path, workers: int = 1, **changes: object) -> Report:
+def prepare(root: Path, launch: Launch = HERE, **changes: object) -> Report:
     path = root / "own.yaml"
     path.write_text(yaml.safe_dump({**RECIPE, **changes}))
-    return prepare_samples(load_recipe(path), root, root / "out", workers)
+    return prepare_samples(load_recipe(path), root, root / "out", launch)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -279,13 +280,25 @@ def test_wrong_places_are_named(own: Path) -> None:
         prepare(own, texts={"wordings": ["It is {colour}."]})
 
 
-@pytest.mark.slow  # two new processes import mne and webdataset
-def test_workers_change_nothing(own: Path) -> None:
+@pytest.mark.slow  # new processes import mne and webdataset
+def test_where_the_tasks_run_changes_no_byte(own: Path, on: str, jobs_here: None) -> None:
     prepare(own)
-    alone = digests(own / "out" / "own")
-    (own / "out").rename(own / "alone")
-    prepare(own, workers=2)
-    assert digests(own / "out" / "own") == alone
+    alone = shared_digests(own / "out" / "own")
+    (own / "out" / "own").rename(own / "alone")
+    prepare(own, Launch(on=on, workers=2))
+    out = own / "out" / "own"
+    assert shared_digests(out) == alone
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    (out / "test-000000.tar").unlink()
+    assert prepare(own, Launch(on=on, workers=2)).skipped_tasks == 2
+    assert shared_digests(out) == alone
+    changed = {path.name for path, mtime in before.items() if path.stat().st_mtime_ns != mtime}
+    assert changed == {"test-000000.tar"}
+
+
+def shared_digests(folder: Path) -> dict[str, str]:
+    """Without what SLURM's jobs left behind."""
+    return {name: digest for name, digest in digests(folder).items() if not name.startswith(".tasks/slurm")}
 
 
 def write_pictures(folder: Path) -> None:

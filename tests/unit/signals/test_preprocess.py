@@ -108,6 +108,20 @@ def test_nothing_leaks_across_a_boundary() -> None:
     np.testing.assert_array_equal(outs[0][:, :1000], outs[1][:, :1000])
 
 
+def test_pieces_that_are_filtered_together_come_out_as_if_each_were_alone() -> None:
+    """To the last bit: more than fit one call, of three lengths in turn."""
+    lengths = np.tile([250, 300, 255], 70)
+    edges = np.cumsum(lengths)
+    eeg_uV = noise(3, edges[-1])
+    alone = Preprocess(notch="none")
+    out = alone.apply(recording(eeg_uV, 250.0, boundaries=tuple(edges[:-1].tolist()))).recording
+    starts = (edges - lengths).tolist()
+    for start, length in zip(starts, lengths.tolist(), strict=True):
+        expected = alone.apply(recording(eeg_uV[:, start : start + length], 250.0)).recording.eeg_uV
+        found = out.eeg_uV[:, start * 4 // 5 : (start + length) * 4 // 5]
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_bad_channels_are_dropped_with_their_reason() -> None:
     eeg_uV = noise()
     eeg_uV[1] = 3.0
