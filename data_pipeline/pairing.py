@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,26 @@ def slug(text: str) -> str:
     """A file name's worth of a text; texts that differ only in signs stay apart by a short hash."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
     return plain if plain == text else f"{plain}-{blake2b(text.encode(), digest_size=2).hexdigest()}".strip("-")
+
+
+def own_picture(folder: Path, name: str) -> Path:
+    """The file of the picture that an event names. The name must stay in `folder`; a link there may lead elsewhere.
+
+    Raises:
+        DataError: the name leads out of the folder, or is no picture's.
+    """
+    path = Path(normpath(folder / name))
+    if not path.is_relative_to(normpath(folder)) or path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{folder}: the recording names the picture {name!r}, which is no picture inside of it")
+    return path
+
+
+def changed_ns(folder: Path, name: str) -> int | None:
+    """When the picture that an event names was last written, in ns; None where it is not here, or none of the set."""
+    try:
+        return own_picture(folder, name).stat().st_mtime_ns
+    except (OSError, DataError):
+        return None
 
 
 @dataclass
@@ -111,11 +132,7 @@ class Pairing:
         name = info.get("image")
         if name is None:
             return None
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()) or path.suffix.lower() not in SUFFIXES:
-            raise DataError(
-                f"{self.folder}: the recording names the picture {name!r}, which is no picture inside of it"
-            )
+        path = own_picture(self.folder, name)
         if not path.is_file():
             return None
         return Shown(key=pseudonym(name, self.recipe.name, "p"), pixels=load_picture(path, SIZE))

@@ -10,7 +10,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
-from neuroleon.data_pipeline.pairing import Pairing, Shown
+from neuroleon.data_pipeline.pairing import Pairing, Shown, changed_ns
 from neuroleon.data_pipeline.readers.base import Failure, Located, source_of
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe, StimulusSpec
@@ -39,6 +39,7 @@ class RecordingSamples:
         self.failures: list[Failure] = []
         self.label_texts: dict[str, str] = {}
         self.pictures: dict[str, set[str]] = defaultdict(set)
+        self.lacking: dict[str, int | None] = {}  # pictures that events name and samples lack, and when they changed
 
     def records(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         """The records of these recordings or pictures, in an order that depends on their names alone."""
@@ -138,9 +139,7 @@ class RecordingSamples:
     def _paired(self, key: str, source: Source, label: str | None, info: dict[str, Any]) -> dict[str, Any]:
         """A record without its signal: the json that all samples have, and the picture, when there is one."""
         texts = self._pairing.texts(label, info)
-        shown = self._pairing.picture(label, info, key)
-        if self.recipe.picture.kind == "own" and self.recipe.source.reader != "pictures" and shown is None:
-            self.notes["window without its picture: the file is not here"] += 1
+        shown = self._shown(label, info, key)
         if label is not None:
             self.labels[label] += 1
             self.label_texts[label] = texts["label_text"]
@@ -157,6 +156,21 @@ class RecordingSamples:
             "image_key": shown.key if shown else None,
         }
         return {"__key__": key, "json": told, **({"png": shown.pixels} if shown else {})}
+
+    def _shown(self, label: str | None, info: dict[str, Any], key: str) -> Shown | None:
+        """The picture of a sample. One that its event names and that cannot be shown is noted, and looked for again."""
+        if self.recipe.picture.kind != "own" or self.recipe.source.reader == "pictures":
+            return self._pairing.picture(label, info, key)
+        why = "the file is not here"
+        try:
+            shown = self._pairing.picture(label, info, key)
+        except DataError:
+            shown, why = None, "not readable"
+        if shown is None:
+            self.notes[f"window without its picture: {why}"] += 1
+            if "image" in info:
+                self.lacking[info["image"]] = changed_ns(self.folder, info["image"])
+        return shown
 
     def _keep(self, label: str, shown: Shown) -> None:
         if shown.key not in self.pictures[label]:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
+from neuroleon.data_pipeline.pairing import changed_ns
 from neuroleon.data_pipeline.readers.base import Failure, Located
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
@@ -30,7 +31,7 @@ from neuroleon.data_pipeline.splits import SPLITS, assign
 
 RECORDINGS_PER_SHARD = 8
 PICTURES_PER_SHARD = 500
-FORMAT = 1  # raised when the same recipe and files would give other samples
+FORMAT = 2  # raised when the same recipe and files would give other samples, or another state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class Task:
         state = read_json(self.state)
         if state["fingerprint"] != self.fingerprint():
             return False
+        if any(changed_ns(self.folder, name) != then for name, then in state["lacking"].items()):
+            return False  # pictures came since
         index = index_path(self.shard)
         if state["sha256"] is None:
             return not self.shard.exists()
@@ -190,6 +193,7 @@ def run_task(task: Task) -> None:
             "labels": dict(sorted(maker.labels.items())),
             "label_texts": maker.label_texts,
             "pictures": {label: sorted(keys) for label, keys in sorted(maker.pictures.items())},
+            "lacking": maker.lacking,
             "left_out": dict(maker.left_out),
             "unlabelled": dict(maker.unlabelled),
             "notes": dict(maker.notes),
