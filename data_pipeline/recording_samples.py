@@ -72,6 +72,7 @@ class RecordingSamples:
 
     def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
         self.left_out.update(recording.skipped)
+        self.notes.update(recording.notes)
         try:
             if self.recipe.unit_unknown:
                 recording = normalise_unknown_unit(recording)

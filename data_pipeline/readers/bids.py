@@ -91,14 +91,13 @@ def _read(root: Path, path: Path, options: dict[str, Any]) -> Recording:
     channels = read_channels(tables["channels"]) if tables["channels"] else []
     electrodes, events = tables["electrodes"], tables["events"]
     montage, unused = read_montage(electrodes, tables["coordsystem"]) if electrodes else (None, None)
-    notes = {"(positions)": unused} if unused else {}
+    notes = {f"positions: {unused}": 1} if unused else {}
     unit = options.get("unit") or _unit(path, channels)
     if path.suffix.lower() == ".set" and "unit" not in options and eeg_unit(channels) not in {None, "uV"}:
         # mne-bids writes V for every set: it is the unit of mne's memory
-        notes["(unit)"] = f"channels.tsv says {eeg_unit(channels)}; an EEGLAB file holds microvolts and was read so"
+        notes[f"unit: channels.tsv says {eeg_unit(channels)}; an EEGLAB file holds microvolts and was read so"] = 1
     recording = read_recording(path, unit=unit, montage=montage, reasons=channel_reasons(channels))
-    if tables["channels"]:
-        notes |= check_names(channels, recording, tables["channels"])
+    only_told = check_names(channels, recording, tables["channels"]) if tables["channels"] else {}
     column = options.get("event_column", "trial_type")
     if events and column is not None:
         recording = read_events(events, recording, column, options.get("onset_unit") == "samples")
@@ -108,7 +107,8 @@ def _read(root: Path, path: Path, options: dict[str, Any]) -> Recording:
         name=source.recording,
         subject=source.subject,
         group=source.group,
-        left_out=recording.left_out | notes,
+        left_out=recording.left_out | only_told,
+        notes=recording.notes | notes,
     )
 
 

@@ -107,6 +107,7 @@ def read_things_eeg2_raw(root: Path, options: Options) -> Iterator[Recording]:
             name=source.recording,
             subject=source.subject,
             group=source.group,
-            left_out=columns.left_out | ({"(events)": f"{n_targets} targets of the task"} if n_targets else {}),
+            left_out=columns.left_out,
             name_map=columns.name_map,
+            skipped={"pictures: targets of the task": n_targets} if n_targets else {},
         )

@@ -30,7 +30,6 @@ def joined(
     *,
     before_s: float = 0.0,
     unit_uV: np.ndarray | float = 1.0,
-    left_out: dict[str, str] | None = None,
     skipped: dict[str, int] | None = None,
 ) -> Recording:
     """A recording of trials, with a boundary between each two and one event each.
@@ -39,7 +38,6 @@ def joined(
         columns: those of the trials' rows that are used.
         before_s: seconds of a trial before its event, which lasts to the trial's end.
         unit_uV: microvolts per unit of the file, one for all rows or (n_columns,).
-        left_out: what the recording does not hold, besides columns, and why.
         skipped: trials of the file that are not among them, by reason.
 
     Raises:
@@ -67,7 +65,7 @@ def joined(
         subject=source.subject,
         group=source.group,
         boundaries=tuple(edges[1:-1]),
-        left_out=columns.left_out | (left_out or {}),
+        left_out=columns.left_out,
         name_map=columns.name_map,
         skipped=skipped or {},
     )

@@ -165,9 +165,11 @@ def test_raw_things_eeg2_comes_in_microvolts_without_targets(tmp_path: Path) -> 
         (0.9, "concept 22", 43),
         (1.1, "concept 1", 0),
     ]
-    assert train.left_out == {"stim": "stim, read as events", "(events)": "1 targets of the task"}
+    assert train.left_out == {"stim": "stim, read as events"}
+    assert train.skipped == {"pictures: targets of the task": 1}
     report, shards = prepare("things_eeg2_raw", tmp_path)
     assert report.samples == {"train": 3, "validation": 3, "test": 4}
+    assert report.left_out == {"pictures: targets of the task": 2}
     assert report.labels["test"] == {"aircraft carrier": 2, "antelope": 2}
     assert [record["json"]["onset_s"] for record in shards["train"] if "png" in record] == [0.5]
     data[63, 500] = 45
