@@ -12,6 +12,7 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.pictures import SUFFIXES, load_picture
+from neuroleon.data_pipeline.readers.files import stamp
 from neuroleon.data_pipeline.recipe import PictureSpec, Recipe, template_fields
 from neuroleon.data_pipeline.splits import pseudonym
 from neuroleon.data_pipeline.stimuli import draw
@@ -45,12 +46,12 @@ def own_picture(folder: Path, name: str) -> Path:
     return path
 
 
-def changed_ns(folder: Path, name: str) -> int | None:
-    """When the picture that an event names was last written, in ns; None where it is not here, or none of the set."""
+def picture_stamp(folder: Path, name: str) -> list[int]:
+    """`stamp` of the picture that an event names; nothing where it is none of the set."""
     try:
-        return own_picture(folder, name).stat().st_mtime_ns
-    except (OSError, DataError):
-        return None
+        return stamp(own_picture(folder, name))
+    except DataError:
+        return []
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
-from neuroleon.data_pipeline.pairing import Pairing, Shown, changed_ns
+from neuroleon.data_pipeline.pairing import Pairing, Shown, picture_stamp
 from neuroleon.data_pipeline.readers.base import Failure, Located, source_of
 from neuroleon.data_pipeline.readers.pictures import PictureTar
 from neuroleon.data_pipeline.recipe import Recipe, StimulusSpec
@@ -39,7 +39,8 @@ class RecordingSamples:
         self.failures: list[Failure] = []
         self.label_texts: dict[str, str] = {}
         self.pictures: dict[str, set[str]] = defaultdict(set)
-        self.lacking: dict[str, int | None] = {}  # pictures that events name and samples lack, and when they changed
+        self.shown: set[str] = set()  # the pictures that events of samples name
+        self.lacking: dict[str, list[int]] = {}  # those that their samples do not have, with their stamps
 
     def records(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         """The records of these recordings or pictures, in an order that depends on their names alone."""
@@ -167,10 +168,12 @@ class RecordingSamples:
             shown = self._pairing.picture(label, info, key)
         except DataError:
             shown, why = None, "not readable"
+        if "image" in info:
+            self.shown.add(info["image"])
         if shown is None:
             self.notes[f"window without its picture: {why}"] += 1
             if "image" in info:
-                self.lacking[info["image"]] = changed_ns(self.folder, info["image"])
+                self.lacking[info["image"]] = picture_stamp(self.folder, info["image"])
         return shown
 
     def _keep(self, label: str, shown: Shown) -> None:

@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
-from neuroleon.data_pipeline.pairing import changed_ns
+from neuroleon.data_pipeline.pairing import picture_stamp
 from neuroleon.data_pipeline.readers.base import Failure, Located
+from neuroleon.data_pipeline.readers.files import stamp
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
 from neuroleon.data_pipeline.shards import index_path, shard_path, write_manifest, write_shard
@@ -54,9 +55,9 @@ class Task:
         return self.out / ".tasks" / f"{self.shard.stem}.json"
 
     def fingerprint(self) -> str:
-        """sha256 over the recipe, the signal settings, and names, sizes and times of change of the source files."""
+        """sha256 over the recipe, signal settings, and names, sizes and times of change of the files, here or not."""
         files = sorted({path for located in self.located for path in located.files})
-        stats = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        stats = [[path.name, *stamp(path)] for path in files]
         names = [asdict(located.source) for located in self.located]
         return sha256_json([FORMAT, self.recipe.sha256, self.recipe.preprocess.fingerprint, names, stats])
 
@@ -67,7 +68,7 @@ class Task:
         state = read_json(self.state)
         if state["fingerprint"] != self.fingerprint():
             return False
-        if any(changed_ns(self.folder, name) != then for name, then in state["lacking"].items()):
+        if any(picture_stamp(self.folder, name) != then for name, then in state["lacking"].items()):
             return False  # pictures came since
         index = index_path(self.shard)
         if state["sha256"] is None:
@@ -193,6 +194,7 @@ def run_task(task: Task) -> None:
             "labels": dict(sorted(maker.labels.items())),
             "label_texts": maker.label_texts,
             "pictures": {label: sorted(keys) for label, keys in sorted(maker.pictures.items())},
+            "shown": sorted(maker.shown),
             "lacking": maker.lacking,
             "left_out": dict(maker.left_out),
             "unlabelled": dict(maker.unlabelled),
@@ -218,6 +220,7 @@ def _report(
     excluded: int,
 ) -> Report:
     samples: Counter[str] = Counter()
+    shown: dict[str, set[str]] = {split: set() for split in SPLITS}
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
     unlabelled: Counter[str] = Counter()
@@ -225,11 +228,15 @@ def _report(
     failures = list(failures)
     for task, state in zip(tasks, states, strict=True):
         samples[task.split] += state["n_samples"]
+        shown[task.split].update(state["shown"])
         labels[task.split].update(state["labels"])
         left_out.update(state["left_out"])
         unlabelled.update(state["unlabelled"])
         notes.update(state["notes"])
         failures += [Failure(**failure) for failure in state["failures"]]
+    for split in filter(shown.get, SPLITS[1:]):
+        again = len(shown[split] & shown["train"])
+        notes[f"of {len(shown[split])} pictures of the {split} split are in training too"] = again
     return Report(
         recipe=recipe.name,
         tasks=len(tasks),

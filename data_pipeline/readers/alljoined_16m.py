@@ -1,5 +1,6 @@
 """Alljoined-1.6M as recorded: pictures of THINGS in rapid sequence, 20 people, 32 channels of a consumer headset at
-256 Hz (Xu et al. 2025). `raw_eeg/sub-XX/session_YY/block_ZZ/*.edf`; an annotation is `label,picture,-1,index`.
+256 Hz (Xu et al. 2025). `raw_eeg/sub-XX/session_YY/block_ZZ/*.edf`; an annotation is `label,picture,deleted,index`,
+where `deleted` is -1 for a picture that was kept.
 """
 
 import re
@@ -91,6 +92,12 @@ def _categories(path: Path) -> dict[int, str]:
     return {picture_number(row["image_path"], path): str(row["category_name"]) for row in rows}
 
 
+def _is_kept(event: Event) -> bool:
+    """Whether the third field of an annotation does not say that its picture was deleted."""
+    label, *fields = event.code.split(",")
+    return label not in LABELS or len(fields) < 2 or fields[1] == "-1"
+
+
 def _event(event: Event, part: str, images: str, categories: dict[int, str] | None, path: Path) -> Event | None:
     """The picture of an annotation, or None; text of other annotations is never shown."""
     label, *fields = event.code.split(",")
@@ -127,6 +134,14 @@ def read_alljoined_16m(root: Path, options: Options) -> Iterator[Recording]:
         source = _source(match, chosen["validation_block"])
         recording = read_recording(path)
         part = "test" if source.group == "test" else "train"
-        found = (_event(event, part, chosen["images"], categories, path) for event in recording.events)
-        events = tuple(event for event in found if event is not None)
-        yield replace(recording, events=events, name=source.recording, subject=source.subject, group=source.group)
+        kept = [event for event in recording.events if _is_kept(event)]
+        found = (_event(event, part, chosen["images"], categories, path) for event in kept)
+        n_deleted = len(recording.events) - len(kept)
+        yield replace(
+            recording,
+            events=tuple(event for event in found if event is not None),
+            name=source.recording,
+            subject=source.subject,
+            group=source.group,
+            skipped={"pictures: marked as deleted": n_deleted} if n_deleted else {},
+        )

@@ -19,7 +19,8 @@ from neuroleon.data_pipeline.readers.bids_sidecars import (
     sidecar,
 )
 from neuroleon.data_pipeline.readers.edf_header import read_edf_header
-from neuroleon.data_pipeline.readers.mne_raw import COMPANIONS, EDF_UNITS, matching_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.files import files_of
+from neuroleon.data_pipeline.readers.mne_raw import EDF_UNITS, matching_files, one_file, read_recording
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Recording
 
@@ -57,9 +58,7 @@ def _tables(root: Path, path: Path) -> dict[str, Path | None]:
 
 def _files(root: Path, path: Path) -> list[Path]:
     """The recording, what its header file only names, and its tables."""
-    beside = [path.with_suffix(other) for other in COMPANIONS.get(path.suffix.lower(), ())]
-    tables = [table for table in _tables(root, path).values() if table]
-    return [path, *(other for other in beside if other.is_symlink() or other.exists()), *tables]
+    return [*files_of(path), *(table for table in _tables(root, path).values() if table)]
 
 
 def locate_bids(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:

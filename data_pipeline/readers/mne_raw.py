@@ -14,6 +14,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_content, require_options
 from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
+from neuroleon.data_pipeline.readers.files import files_of
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.from_mne import BOUNDARIES, GAP, UNITS_UV, mne_columns, raw_boundaries, uv_factor
 from neuroleon.signals.montage import channel_kind
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".fif.gz", ".fif", ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt")
 EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
 _OPTIONS = {"files", "pattern", "unit"}
-COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}  # files that hold what a header file only names
 
 
 def _suffix(path: Path) -> str:
@@ -33,7 +33,8 @@ def _suffix(path: Path) -> str:
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         raise DataError(f"{path}: extension {path.suffix!r} is not read; expected one of {', '.join(SUFFIXES)}")
-    require_content(path)
+    for file in files_of(path):
+        require_content(file)
     return suffix
 
 
@@ -148,8 +149,8 @@ def read_recording(
         stim columns. Other columns are in `left_out`.
 
     Raises:
-        DataError: no such file, empty, damaged, cut short, of another format, in an unknown unit, an electrode that is
-            there twice, or no EEG column whose position is known.
+        DataError: the file or one beside it is not here, empty, damaged, cut short, of another format, in an unknown
+            unit, an electrode that is there twice, or no EEG column whose position is known.
         ConfigError: `unit` is no unit.
     """
     path = Path(path)
@@ -230,8 +231,7 @@ def locate_mne(root: Path, options: dict[str, Any]) -> Iterator[Located | Failur
         suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
         name = words.get("recording") or path.name[: len(path.name) - len(suffix)]
         source = Source(recording=name, subject=words.get("subject") or "", group=words.get("group") or "")
-        beside = [path.with_suffix(other) for other in COMPANIONS.get(path.suffix.lower(), ())]
-        yield located(source, one_file(root, path, options), path, *(other for other in beside if other.is_file()))
+        yield located(source, one_file(root, path, options), *files_of(path))
 
 
 def read_mne(root: Path, options: dict[str, Any]) -> Iterator[Recording]:

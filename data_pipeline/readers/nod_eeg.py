@@ -14,6 +14,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
 from neuroleon.data_pipeline.readers.bids_sidecars import disagreeing
+from neuroleon.data_pipeline.readers.files import files_of
 from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
 from neuroleon.data_pipeline.splits import Source
@@ -51,8 +52,8 @@ def locate_nod_eeg(root: Path, options: Options) -> Iterator[Located | Failure]:
             yield one
             continue
         path, match = one
-        beside = [file for file in (path.with_suffix(".fdt"), *_tables(root, path, match)) if file.is_file()]
-        yield located(_source(match), one_file(root, path, options), path, *beside)
+        files = (*files_of(path), *_tables(root, path, match))
+        yield located(_source(match), one_file(root, path, options), *files)
 
 
 def _onsets(path: Path, sfreq: float) -> list[float]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from neuroleon.common.errors import DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.data_pipeline.readers.files import files_of
 from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
 from neuroleon.data_pipeline.splits import Source
@@ -79,10 +80,8 @@ def locate_things_eeg1(root: Path, options: Options) -> Iterator[Located | Failu
         except DataError as error:
             yield Failure(name=path.relative_to(root).as_posix(), message=str(error))
             continue
-        files = [path.with_suffix(suffix) for suffix in (".vhdr", ".eeg", ".vmrk")]
         for part in parts:
-            here = (file for file in (*files, _events_path(path)) if file.is_file())
-            yield located(_source(match, part), one_file(root, path, options), *here)
+            yield located(_source(match, part), one_file(root, path, options), *files_of(path), _events_path(path))
 
 
 def read_things_eeg1(root: Path, options: Options) -> Iterator[Recording]:

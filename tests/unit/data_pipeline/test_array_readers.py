@@ -92,7 +92,7 @@ def test_damaged_arrays_are_refused_by_name(tmp_path: Path, damage: str) -> None
 def test_a_cut_mat_file_is_refused_by_name(tmp_path: Path, size: int) -> None:
     savemat(tmp_path / "a.mat", {"signal": np.zeros((100, 64))}, do_compression=True)
     (tmp_path / "a.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:size])
-    with pytest.raises(DataError, match=r"a\.mat: not a readable"):
+    with pytest.raises(DataError, match=r"a\.mat: (not a readable|the file is empty)"):
         list(READERS["bci2_p300"].read(tmp_path, {}))
 
 

@@ -141,6 +141,8 @@ def test_imagenet_eeg_becomes_shards(tmp_path: Path, name: str) -> None:
     assert report.samples == {"train": 23, "validation": 12, "test": 11}
     assert report.labels["test"] == {"sorrel": 6, "parachute": 5}
     assert not report.failures
+    assert report.notes["of 2 pictures of the test split are in training too"] == 0
+    assert "      0  of 2 pictures of the test split are in training too" in str(report)
     assert report.left_out["trials: not 450 to 600 samples long"] == 2
     assert report.notes["window without its picture: the file is not here"] == 40
     with_picture = [record for record in shards["test"] if "png" in record]

@@ -297,6 +297,13 @@ def test_raw_alljoined_blocks_are_read_by_their_folders(tmp_path: Path) -> None:
     assert [one.name for one in beyond] == ["raw_eeg/sub-08/session_02/block_20/recording.edf"]
 
 
+def test_pictures_that_were_deleted_are_no_events_and_are_counted(tmp_path: Path) -> None:
+    write_block(tmp_path, "sub-08/session_02/block_05", [*TRAINING, "stim_train,12,1,5"])
+    (train,) = READERS["alljoined_16m"].read(tmp_path, {})
+    assert [event.info["picture"] for event in train.events] == [7, 8]
+    assert train.skipped == {"pictures: marked as deleted": 1}
+
+
 def test_raw_alljoined_becomes_shards(tmp_path: Path) -> None:
     folder = tmp_path / "alljoined_16m"
     categories = {
@@ -318,6 +325,8 @@ def test_raw_alljoined_becomes_shards(tmp_path: Path) -> None:
         "test": {"food": 2},
     }
     assert {failure.name for failure in report.failures} == {f"sub-01-session_02-block_0{n}" for n in (6, 7)}
+    assert report.notes["of 2 pictures of the validation split are in training too"] == 2
+    assert report.notes["of 1 pictures of the test split are in training too"] == 0
     assert ["png" in record for record in shards["test"]] == [True, True]
 
 

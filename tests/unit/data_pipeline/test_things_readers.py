@@ -321,7 +321,13 @@ def test_things_eeg1_becomes_shards(tmp_path: Path) -> None:
 def test_events_that_do_not_fit_the_recording_are_refused(tmp_path: Path) -> None:
     write_things_eeg1(tmp_path, "sub-02")
     data = tmp_path / "sub-02" / "eeg" / "sub-02_task-rsvp_eeg.eeg"
-    data.write_bytes(data.read_bytes()[: 63 * 2 * 4000])
+    whole = data.read_bytes()
+    data.unlink()
+    data.symlink_to("annex")
+    with pytest.raises(DataError, match=r"rsvp_eeg\.eeg: a link to a file that is not here"):
+        list(READERS["things_eeg1"].read(tmp_path, {}))
+    data.unlink()
+    data.write_bytes(whole[: 63 * 2 * 4000])
     with pytest.raises(DataError, match="sample 4100 of 4000"):
         list(READERS["things_eeg1"].read(tmp_path, {}))
     table = tmp_path / "sub-02" / "eeg" / "sub-02_task-rsvp_events.tsv"
