@@ -15,10 +15,13 @@ from neuroleon.signals.recording import Event, Recording
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One trial: `eeg` (n_columns, n_times) as the file has it, the word of its class, and what else is known of it."""
+    """One trial: `eeg` (n_columns, n_times) as the file has it, the word of its class, and what else is known of it.
+
+    Without a word there is no event.
+    """
 
     eeg: np.ndarray
-    code: str
+    code: str | None
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -32,7 +35,7 @@ def joined(
     unit_uV: np.ndarray | float = 1.0,
     skipped: dict[str, int] | None = None,
 ) -> Recording:
-    """A recording of trials, with a boundary between each two and one event each.
+    """A recording of trials, with a boundary between each two and an event for each that has a word.
 
     Args:
         columns: those of the trials' rows that are used.
@@ -54,6 +57,7 @@ def joined(
     events = tuple(
         Event(edge / sfreq + before_s, trial.code, trial.eeg.shape[1] / sfreq - before_s, trial.info)
         for edge, trial in zip(edges, trials, strict=False)
+        if trial.code is not None
     )
     return Recording(
         eeg_uV=eeg_uV,
