@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.mat_file import load_mat
 from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
 from neuroleon.data_pipeline.readers.tables import read_table
 from neuroleon.data_pipeline.splits import Source
@@ -36,10 +37,7 @@ _DEFAULTS: Options = {
 def _options(options: Options) -> Options:
     require_options("alljoined1", options, allowed=set(_DEFAULTS))
     chosen = _DEFAULTS | options | {"pattern": PATTERN}
-    if not isinstance(chosen["validation_every"], int) or chosen["validation_every"] < 2:
-        raise ConfigError(
-            f"reader alljoined1: validation_every is {chosen['validation_every']!r}; expected a whole number from 2 on"
-        )
+    whole_number("alljoined1", chosen, "validation_every", least=2)
     return chosen
 
 
@@ -63,16 +61,8 @@ def locate_alljoined1(root: Path, options: Options) -> Iterator[Located | Failur
 
 
 def _read_design(path: Path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        fields = loadmat(path, variable_names=["sharedix", "subjectim"])
-    except (ValueError, OSError, NotImplementedError, TypeError, IndexError, MatReadError) as error:
-        raise DataError(f"{path}: not a readable .mat file ({error}); fetch it again") from None
-    if missing := {"sharedix", "subjectim"} - fields.keys():
-        raise DataError(f"{path}: no {', '.join(sorted(missing))}; is this nsd_expdesign.mat of NSD?")
-    return {name: np.atleast_2d(fields[name]).astype(np.int64) for name in ("sharedix", "subjectim")}
+    fields = load_mat(path, ["sharedix", "subjectim"])
+    return {name: np.atleast_2d(value).astype(np.int64) for name, value in fields.items()}
 
 
 def _read_coco(path: Path) -> dict[int, int]:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.common.errors import DataError
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
 from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.tables import read_rows
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
 
@@ -24,28 +25,6 @@ _DEFAULTS: Options = {
     "categories": None,
     "validation_block": 19,
 }
-
-
-def read_rows(path: Path, needed: set[str]) -> list[dict[str, object]]:
-    """The rows of a parquet file.
-
-    Raises:
-        DataError: absent, damaged, or without a column that is needed.
-        ConfigError: pyarrow is not installed.
-    """
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import read_table
-    except ImportError:
-        raise ConfigError(f'{path}: reading parquet needs pyarrow; pip install "neuroleon[formats]"') from None
-    try:
-        table = read_table(path)
-    except (OSError, ArrowException) as error:
-        raise DataError(f"{path}: not a readable parquet file ({type(error).__name__}); fetch it again") from None
-    if missing := sorted(needed - set(table.column_names)):
-        raise DataError(f"{path}: no column {', '.join(missing)}; found {', '.join(table.column_names)}")
-    rows: list[dict[str, object]] = table.to_pylist()
-    return rows
 
 
 def picture_number(image_path: object, path: Path) -> int:
@@ -62,7 +41,9 @@ def picture_number(image_path: object, path: Path) -> int:
 
 def _options(options: Options) -> Options:
     require_options("alljoined_16m", options, allowed=set(_DEFAULTS))
-    return _DEFAULTS | options | {"pattern": PATTERN}
+    chosen = _DEFAULTS | options | {"pattern": PATTERN}
+    whole_number("alljoined_16m", chosen, "validation_block", least=TEST_BLOCKS.stop, most=BLOCKS.stop - 1)
+    return chosen
 
 
 def _source(match: re.Match[str], validation_block: int) -> Source:

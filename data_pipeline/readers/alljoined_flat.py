@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.alljoined_16m import picture_number, read_rows
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.common.errors import DataError
+from neuroleon.data_pipeline.readers.alljoined_16m import picture_number
+from neuroleon.data_pipeline.readers.array_files import read_array, sampling_rate
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
 from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
-from neuroleon.data_pipeline.readers.things_eeg2 import read_array, sampling_rate
+from neuroleon.data_pipeline.readers.tables import read_rows
 from neuroleon.data_pipeline.readers.trials import Trial, joined, runs
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -39,8 +40,7 @@ def _options(options: Options) -> Options:
     require_options("alljoined_flat", options, allowed=set(_DEFAULTS))
     chosen = _DEFAULTS | options | {"pattern": PATTERN}
     for name in ("validation_every", "trials_per_recording"):
-        if not isinstance(chosen[name], int) or chosen[name] < 2:
-            raise ConfigError(f"reader alljoined_flat: {name} is {chosen[name]!r}; expected a whole number from 2 on")
+        whole_number("alljoined_flat", chosen, name, least=2)
     return chosen
 
 

@@ -187,7 +187,7 @@ def read_events(path: Path, recording: Recording, column: str, in_samples: bool)
     onset, sample = np.array(told["onset"], float), np.array(told["sample"], float)  # None becomes NaN
     onset = onset / recording.sfreq if in_samples else onset
     apart = disagreeing(path, onset, sample, recording.sfreq)
-    unlike = np.count_nonzero(apart)
+    unlike = int(np.count_nonzero(apart))
     placed = np.where(apart | np.isnan(onset), sample / recording.sfreq, onset)
     for row, onset_s in zip(rows, placed.tolist(), strict=True):
         if row[column] in {"n/a", ""}:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_torch
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
 from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
 from neuroleon.data_pipeline.readers.trials import Trial, joined
 from neuroleon.data_pipeline.splits import Source
@@ -34,11 +34,7 @@ _DEFAULTS: Options = {"files": "EEG-ImageNet_*.pth", "validation": 5, "images": 
 def _options(options: Options) -> Options:
     require_options("eeg_imagenet", options, allowed=set(_DEFAULTS))
     chosen = _DEFAULTS | options
-    if not isinstance(chosen["validation"], int) or not 0 <= chosen["validation"] < TRAIN:
-        raise ConfigError(
-            f"reader eeg_imagenet: validation is {chosen['validation']!r}; expected 0 to {TRAIN - 1}, how many of the "
-            f"{TRAIN} training pictures of a class are for validation"
-        )
+    whole_number("eeg_imagenet", chosen, "validation", least=0, most=TRAIN - 1)
     return chosen
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from neuroleon.common.errors import DataError
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
 from neuroleon.data_pipeline.readers.files import files_of
 from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
@@ -21,14 +21,17 @@ from neuroleon.signals.recording import Event, Recording
 PATTERN = r"(?P<subject>sub-\d+)_task-rsvp_eeg\.vhdr$"
 COLUMNS = {"onset", "duration", "eventnumber", "blocksequencenumber", "sequencenumber", "stim", "istarget"}
 PARTS = ("train", "validation", "test")
-_DEFAULTS: Options = {"files": "sub-*/eeg/*_eeg.vhdr", "validation_block": 11}
+LAST_BLOCK = 11  # of the twelve with training pictures
+_DEFAULTS: Options = {"files": "sub-*/eeg/*_eeg.vhdr", "validation_block": LAST_BLOCK}
 
 Row = dict[str, str]
 
 
 def _options(options: Options) -> Options:
     require_options("things_eeg1", options, allowed=set(_DEFAULTS))
-    return _DEFAULTS | options | {"pattern": PATTERN}
+    chosen = _DEFAULTS | options | {"pattern": PATTERN}
+    whole_number("things_eeg1", chosen, "validation_block", least=0, most=LAST_BLOCK)
+    return chosen
 
 
 def _events_path(path: Path) -> Path:
