@@ -3,7 +3,7 @@
     OUT/NAME/train-000000.tar ...   KEY.npy, KEY.json, KEY.png (docs/formats/shard.md)
     OUT/NAME/recipe.json            labels, sentences, question and pictures of each label, for later stages
     OUT/NAME/preprocess.json        the signal settings
-    OUT/NAME/pictures/KEY.png       every picture that a sample carries or could carry
+    OUT/NAME/pictures/KEY.png       every picture that a sample with a label carries or could carry
     OUT/NAME/.tasks/                what is done, for a run that goes on; it names source files, so do not pass it on
 
 A task is made of recordings of one split; a cluster may run `run_task` on each of them itself.
