@@ -16,8 +16,9 @@ import numpy as np
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
 from neuroleon.data_pipeline.readers.mat_file import load_mat
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tables import read_table
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -52,12 +53,11 @@ def locate_alljoined1(root: Path, options: Options) -> Iterator[Located | Failur
     tables = [root / chosen[name] for name in ("design", "coco", "test")]
     if missing := [path for path in tables if not path.is_file()]:
         raise DataError(f"{missing[0]}: no such file; it says which picture a trigger means; put it there")
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-            continue
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
         for part in PARTS:
-            yield located(_source(one[1], part), one_file(root, one[0], options), one[0], *tables)
+            yield located(_source(match, part), one_file(root, path, options), path, *tables)
 
 
 def _read_design(path: Path) -> dict[str, np.ndarray]:
@@ -122,10 +122,7 @@ def read_alljoined1(root: Path, options: Options) -> Iterator[Recording]:
     chosen = _options(options)
     design, coco = _read_design(root / chosen["design"]), _read_coco(root / chosen["coco"])
     test = set(read_json(root / chosen["test"]))
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         recording = read_recording(path)
         nsd_ids = _nsd_ids(design, int(match["subject"]), int(match["session"]), path)
         events = _shown(recording, nsd_ids, coco, chosen["images"], path)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from neuroleon.common.errors import DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tables import read_rows
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -57,15 +58,15 @@ def locate_alljoined_16m(root: Path, options: Options) -> Iterator[Located | Fai
     """Every block, by its path."""
     chosen = _options(options)
     tables = [root / chosen["categories"]] if chosen["categories"] else []
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-        elif int(one[1]["block"]) not in BLOCKS:
-            name = one[0].relative_to(root).as_posix()
-            yield Failure(name=name, message=f"{one[0]}: a block beyond 1 to 19, which the design does not have")
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
+        if int(match["block"]) not in BLOCKS:
+            name = path.relative_to(root).as_posix()
+            yield Failure(name=name, message=f"{path}: a block beyond 1 to 19, which the design does not have")
         else:
-            source = _source(one[1], chosen["validation_block"])
-            yield located(source, one_file(root, one[0], options), one[0], *tables)
+            source = _source(match, chosen["validation_block"])
+            yield located(source, one_file(root, path, options), path, *tables)
 
 
 def _categories(path: Path) -> dict[int, str]:
@@ -108,10 +109,9 @@ def read_alljoined_16m(root: Path, options: Options) -> Iterator[Recording]:
     """
     chosen = _options(options)
     categories = _categories(root / chosen["categories"]) if chosen["categories"] else None
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure) or int(one[1]["block"]) not in BLOCKS:
+    for path, match in readable(root, chosen):
+        if int(match["block"]) not in BLOCKS:
             continue  # listed by locate
-        path, match = one
         source = _source(match, chosen["validation_block"])
         recording = read_recording(path)
         part = "test" if source.group == "test" else "train"

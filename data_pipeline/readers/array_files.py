@@ -11,7 +11,7 @@ import numpy as np
 from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_object_array
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, matching_files, one_file
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
 from neuroleon.data_pipeline.splits import Source
 
 _CUT_OFF = 50  # samples before the event that NICE and ATM left in `times`
@@ -43,18 +43,14 @@ class ArrayFiles:
         Raises:
             DataError: no file fits.
         """
-        found = matching_files(root, self._options(options))
-        if not found:
-            raise DataError(f"{root}: no file fits {self._options(options)}; check the folder and the recipe")
-        yield from ((path, self.source(path, match)) for path, match in found)
+        yield from ((path, self.source(path, match)) for path, match in readable(root, self._options(options)))
 
     def locate(self, root: Path, options: Options) -> Iterator[Located | Failure]:
         """Every file by its name alone."""
-        for one in existing_files(root, self._options(options)):
-            if isinstance(one, Failure):
-                yield one
-            else:
-                yield located(self.source(*one), one_file(root, one[0], options), one[0])
+        found, failures = listed(root, self._options(options))
+        yield from failures
+        for path, match in found:
+            yield located(self.source(path, match), one_file(root, path, options), path)
 
 
 def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray:

@@ -19,8 +19,8 @@ from neuroleon.data_pipeline.readers.bids_sidecars import (
     sidecar,
 )
 from neuroleon.data_pipeline.readers.edf_header import read_edf_header
-from neuroleon.data_pipeline.readers.files import files_of
-from neuroleon.data_pipeline.readers.mne_raw import EDF_UNITS, matching_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.files import files_of, matching, one_file
+from neuroleon.data_pipeline.readers.mne_raw import EDF_UNITS, read_recording
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Recording
 
@@ -32,8 +32,8 @@ def _paths(root: Path, options: dict[str, Any]) -> list[Path]:
     require_options("bids", options, allowed=_OPTIONS)
     if options.get("onset_unit", "s") not in {"s", "samples"}:
         raise ConfigError(f"reader bids: onset_unit is {options['onset_unit']!r}; expected s or samples")
-    matching = matching_files(root, {"files": options.get("files", "sub-*/**/eeg/*_eeg.*")})
-    found = [path for path, _ in matching if path.suffix.lower() in SUFFIXES]
+    fits = matching(root, {"files": options.get("files", "sub-*/**/eeg/*_eeg.*")})
+    found = [path for path, _ in fits if path.suffix.lower() in SUFFIXES]
     tasks = sorted({entities(path.name).get("task", "") for path in found})
     paths = [path for path in found if "task" not in options or entities(path.name).get("task") == options["task"]]
     if not paths:

@@ -13,8 +13,8 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_options
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
 from neuroleon.data_pipeline.readers.hdf5_file import opened, require_own
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
 from neuroleon.data_pipeline.readers.segments import by_recording, signal, word
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -38,19 +38,18 @@ def _sources(path: Path, options: dict[str, Any]) -> dict[Source, str]:
     return {source: names[0].removeprefix(f"{path.stem}/") for source, names in found.items()}
 
 
-def _files(root: Path, options: dict[str, Any]) -> list[Path | Failure]:
+def _where(options: dict[str, Any]) -> dict[str, Any]:
+    """What `listed` needs, after a check of the options."""
     require_options("labram_hdf5", options, allowed={"files", "pattern", "unit", "only"})
     uv_factor(options.get("unit", "uV"))
-    files = existing_files(root, {"files": options.get("files", "*.hdf5")})
-    return [one if isinstance(one, Failure) else one[0] for one in files]
+    return {"files": options.get("files", "*.hdf5")}
 
 
 def locate_labram_hdf5(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
     """Every recording, from the names of the groups alone."""
-    for path in _files(root, options):
-        if isinstance(path, Failure):
-            yield path
-            continue
+    files, failures = listed(root, _where(options))
+    yield from failures
+    for path, _ in files:
         try:
             sources = _sources(path, options)
         except DataError as error:
@@ -122,9 +121,7 @@ def read_labram_hdf5(root: Path, options: dict[str, Any]) -> Iterator[Recording]
         ConfigError: h5py is not installed, or an option is unknown or not well formed.
         DataError: no file, no HDF5, or a group of another form.
     """
-    for path in _files(root, options):
-        if isinstance(path, Failure):
-            raise DataError(f"{root / path.name}: {path.message}")
+    for path, _ in readable(root, _where(options)):
         for source, name in _sources(path, options).items():
             with opened(path) as file:
                 recording = _recording(file, name, source, options.get("unit", "uV"), f"{path}, {name}")

@@ -14,7 +14,7 @@ from typing import Any
 from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_pickle
 from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_content, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files
+from neuroleon.data_pipeline.readers.files import listed
 from neuroleon.data_pipeline.readers.segments import by_recording, named_channels, signal, word
 from neuroleon.data_pipeline.readers.trials import Trial, joined
 from neuroleon.data_pipeline.splits import Source
@@ -49,11 +49,9 @@ def _found(root: Path, options: dict[str, Any]) -> tuple[dict[Source, list[str]]
         named_channels("neurolm_pickle", options["channels"])
     if "only" in options:
         return by_recording(dict.fromkeys(options["only"], ""), options["pattern"], str(root)), []
-    files = existing_files(root, {"files": options.get("files", "**/*.pkl")})
-    names = [one[0].relative_to(root).as_posix() for one in files if not isinstance(one, Failure)]
-    return by_recording(dict.fromkeys(names, ""), options["pattern"], str(root)), [
-        one for one in files if isinstance(one, Failure)
-    ]
+    files, failures = listed(root, {"files": options.get("files", "**/*.pkl")})
+    names = [path.relative_to(root).as_posix() for path, _ in files]
+    return by_recording(dict.fromkeys(names, ""), options["pattern"], str(root)), failures
 
 
 def locate_neurolm_pickle(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:

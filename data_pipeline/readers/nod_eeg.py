@@ -14,8 +14,8 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
 from neuroleon.data_pipeline.readers.bids_sidecars import disagreeing
-from neuroleon.data_pipeline.readers.files import files_of
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.files import files_of, listed, one_file, readable
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -47,11 +47,9 @@ def _tables(root: Path, path: Path, match: re.Match[str]) -> tuple[Path, Path]:
 
 def locate_nod_eeg(root: Path, options: Options) -> Iterator[Located | Failure]:
     """Every run, by its path."""
-    for one in existing_files(root, _options(options)):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = listed(root, _options(options))
+    yield from failures
+    for path, match in found:
         files = (*files_of(path), *_tables(root, path, match))
         yield located(_source(match), one_file(root, path, options), *files)
 
@@ -104,10 +102,7 @@ def read_nod_eeg(root: Path, options: Options) -> Iterator[Recording]:
         DataError: a file is absent, not fetched or damaged, or the two tables have different numbers of trials.
     """
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         events_path, details_path = _tables(root, path, match)
         recording = read_recording(path)
         onsets = _onsets(events_path, recording.sfreq)

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from neuroleon.common.errors import DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
-from neuroleon.data_pipeline.readers.files import files_of
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.files import files_of, listed, one_file, readable
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -73,11 +73,9 @@ def _source(match: re.Match[str], part: str) -> Source:
 def locate_things_eeg1(root: Path, options: Options) -> Iterator[Located | Failure]:
     """The parts of each session, by its table of events."""
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
         try:
             parts = _read_events(_events_path(path), chosen["validation_block"])
         except DataError as error:
@@ -98,10 +96,7 @@ def read_things_eeg1(root: Path, options: Options) -> Iterator[Recording]:
         DataError: a file is damaged, or an event lies outside of its recording.
     """
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         parts = _read_events(_events_path(path), chosen["validation_block"])
         whole = read_recording(path)
         last = max(int(rows[-1]["onset"]) for rows in parts.values())

@@ -21,7 +21,7 @@ from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_object_array
 from neuroleon.data_pipeline.readers.array_files import read_array, sampling_rate
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
+from neuroleon.data_pipeline.readers.files import Found, listed, one_file
 from neuroleon.data_pipeline.readers.trials import Trial, joined, runs
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -101,17 +101,13 @@ def _recordings(
             yield Source(recording=name, subject=match["subject"], group=part), trials[run]
 
 
-def _matched(root: Path, options: Options) -> Iterator[tuple[Path, re.Match[str]] | Failure]:
-    for one in existing_files(root, {"files": options["files"]}):
-        if isinstance(one, Failure):
-            yield one
-        elif match := PATTERN.search(one[0].relative_to(root).as_posix()):
-            yield one[0], match
-        else:
-            yield Failure(
-                name=one[0].relative_to(root).as_posix(),
-                message=f"{one[0]}: expected sub-NN/preprocessed_eeg_training.npy or ..._test.npy; rename it",
-            )
+def _matched(root: Path, options: Options) -> tuple[Found, list[Failure]]:
+    files, failures = listed(root, {"files": options["files"]})
+    names = {path: path.relative_to(root).as_posix() for path, _ in files}
+    found = [(path, match) for path, name in names.items() if (match := PATTERN.search(name))]
+    wrong = "expected sub-NN/preprocessed_eeg_training.npy or ..._test.npy; rename it"
+    others = names.keys() - dict(found).keys()
+    return found, [*failures, *(Failure(name=names[path], message=f"{path}: {wrong}") for path in sorted(others))]
 
 
 def locate_things_eeg2(root: Path, options: Options) -> Iterator[Located | Failure]:
@@ -119,11 +115,9 @@ def locate_things_eeg2(root: Path, options: Options) -> Iterator[Located | Failu
     chosen = _options(options)
     metadata = root / chosen["metadata"]
     pictures = read_pictures(metadata)
-    for one in _matched(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = _matched(root, chosen)
+    yield from failures
+    for path, match in found:
         for source, _ in _recordings(match, pictures, chosen):
             yield located(source, one_file(root, path, options), path, metadata)
 
@@ -141,10 +135,7 @@ def read_things_eeg2(root: Path, options: Options) -> Iterator[Recording]:
     """
     chosen = _options(options)
     pictures = read_pictures(root / chosen["metadata"])
-    for one in _matched(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in _matched(root, chosen)[0]:  # the others are listed by locate
         kind = match["kind"]
         data, names, times = read_array(path, (len(pictures[kind]), REPETITIONS[kind]))
         columns = eeg_columns(names, str(path))

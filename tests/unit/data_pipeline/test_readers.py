@@ -306,7 +306,7 @@ def test_the_pattern_of_a_recipe_names_subject_group_and_label(tmp_path: Path) -
     assert [(r.name, r.subject, r.group) for r in found] == [("sub10_2", "sub10", "2"), ("sub2_1", "sub2", "1")]
     label = found[0].events[0]
     assert (label.code, label.onset_s, label.duration_s, label.info) == ("car", 0.0, 10.0, {"label": "car"})
-    with pytest.raises(DataError, match="no file matches"):
+    with pytest.raises(DataError, match="no file fits"):
         list(READERS["mne"].read(tmp_path, options | {"pattern": "flower"}))
     with pytest.raises(ConfigError, match="glob"):
         list(READERS["mne"].read(tmp_path, {"files": "*", "glob": "*"}))
