@@ -317,6 +317,11 @@ def test_raw_alljoined_becomes_shards(tmp_path: Path) -> None:
     write_block(folder, "sub-01/session_02/block_06", ["stim_test,16550,-1,1"])  # not where the design has it
     write_block(folder, "sub-01/session_02/block_07", ["stim_train,9,-1,1"])  # a picture that no table has
     picture(folder / "stimuli/images/16550.jpg", 200)
+    table = folder / "preprocessed_eeg" / "experiment_metadata_categories.parquet"
+    table.rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"gave no sample(.|\n)*categories\.parquet"):
+        prepare("alljoined_16m", tmp_path)
+    (tmp_path / "away").rename(table)
     report, shards = prepare("alljoined_16m", tmp_path)
     assert report.samples == {"train": 2, "validation": 2, "test": 2}
     assert report.labels == {

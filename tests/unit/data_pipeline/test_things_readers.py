@@ -172,6 +172,11 @@ def test_raw_things_eeg2_comes_in_microvolts_without_targets(tmp_path: Path) -> 
     assert report.left_out == {"pictures: targets of the task": 2}
     assert report.labels["test"] == {"aircraft carrier": 2, "antelope": 2}
     assert [record["json"]["onset_s"] for record in shards["train"] if "png" in record] == [0.5]
+    metadata = folder / "image_set" / "image_metadata.npy"
+    metadata.rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"gave no sample(.|\n)*image_metadata\.npy"):
+        prepare("things_eeg2_raw", tmp_path)
+    (tmp_path / "away").rename(metadata)
     data[63, 500] = 45
     save_raw(here / "raw_eeg_training.npy", data)
     with pytest.raises(DataError, match="1 to 45, expected 1 to 44"):
