@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.pictures import SUFFIXES, load_picture
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms
+from neuroleon.data_pipeline.readers.files import stamp
 from neuroleon.data_pipeline.recipe import PictureSpec, Recipe, template_fields
 from neuroleon.data_pipeline.stimuli import draw
 
@@ -30,6 +32,26 @@ def slug(text: str) -> str:
     """A file name's worth of a text; texts that differ only in signs stay apart by a short hash."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
     return plain if plain == text else f"{plain}-{blake2b(text.encode(), digest_size=2).hexdigest()}".strip("-")
+
+
+def own_picture(folder: Path, name: str) -> Path:
+    """The file of the picture that an event names. The name must stay in `folder`; a link there may lead elsewhere.
+
+    Raises:
+        DataError: the name leads out of the folder, or is no picture's.
+    """
+    path = Path(normpath(folder / name))
+    if not path.is_relative_to(normpath(folder)) or path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{folder}: the recording names the picture {name!r}, which is no picture inside of it")
+    return path
+
+
+def picture_stamp(folder: Path, name: str) -> list[int]:
+    """`stamp` of the picture that an event names; nothing where it is none of the set."""
+    try:
+        return stamp(own_picture(folder, name))
+    except DataError:
+        return []
 
 
 @dataclass
@@ -112,11 +134,7 @@ class Pairing:
         name = info.get("image")
         if name is None:
             return None
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()) or path.suffix.lower() not in SUFFIXES:
-            raise DataError(
-                f"{self.folder}: the recording names the picture {name!r}, which is no picture inside of it"
-            )
+        path = own_picture(self.folder, name)
         if not path.is_file():
             return None
         return Shown(key=Pseudonyms(self.recipe.name, self.secret)(name, "p"), pixels=load_picture(path, SIZE))

@@ -10,7 +10,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.members import encode
-from neuroleon.data_pipeline.pairing import Pairing, Shown
+from neuroleon.data_pipeline.pairing import Pairing, Shown, picture_stamp
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms
 from neuroleon.data_pipeline.readers.base import Failure, Located, source_of
 from neuroleon.data_pipeline.readers.pictures import PictureTar
@@ -43,6 +43,7 @@ class RecordingSamples:
         self.label_texts: dict[str, str] = {}
         self.pictures: dict[str, set[str]] = defaultdict(set)
         self.shown: set[str] = set()  # keys of the pictures that events name, whether or not the files are here
+        self.lacking: dict[str, list[int]] = {}  # names of those that their samples do not have, with their stamps
 
     def records(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         """The records of these recordings or pictures, in an order that depends on their names alone."""
@@ -75,6 +76,7 @@ class RecordingSamples:
 
     def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
         self.left_out.update(recording.skipped)
+        self.notes.update(recording.notes)
         try:
             if self.recipe.unit_unknown:
                 recording = normalise_unknown_unit(recording)
@@ -142,11 +144,7 @@ class RecordingSamples:
     def _paired(self, key: str, source: Source, label: str | None, info: dict[str, Any]) -> dict[str, Any]:
         """A record without its signal: the json that all samples have, and the picture, when there is one."""
         texts = self._pairing.texts(label, info)
-        shown = self._pairing.picture(label, info, key)
-        if self.recipe.picture.kind == "own" and "image" in info:
-            self.shown.add(self._pseudonym(info["image"], "p"))
-        if self.recipe.picture.kind == "own" and self.recipe.source.reader != "pictures" and shown is None:
-            self.notes["window without its picture: the file is not here"] += 1
+        shown = self._shown(label, info, key)
         if label is not None:
             self.labels[label] += 1
             self.label_texts[label] = texts["label_text"]
@@ -163,6 +161,23 @@ class RecordingSamples:
             "image_key": shown.key if shown else None,
         }
         return {"__key__": key, "json": told, **({"png": shown.pixels} if shown else {})}
+
+    def _shown(self, label: str | None, info: dict[str, Any], key: str) -> Shown | None:
+        """The picture of a sample. One that its event names and that cannot be shown is noted, and looked for again."""
+        if self.recipe.picture.kind != "own" or self.recipe.source.reader == "pictures":
+            return self._pairing.picture(label, info, key)
+        why = "the file is not here"
+        try:
+            shown = self._pairing.picture(label, info, key)
+        except DataError:
+            shown, why = None, "not readable"
+        if "image" in info:
+            self.shown.add(self._pseudonym(info["image"], "p"))
+        if shown is None:
+            self.notes[f"window without its picture: {why}"] += 1
+            if "image" in info:
+                self.lacking[info["image"]] = picture_stamp(self.folder, info["image"])
+        return shown
 
     def _keep(self, label: str, shown: Shown) -> None:
         if shown.key not in self.pictures[label]:

@@ -3,8 +3,8 @@
     OUT/NAME/train-000000.tar ...   KEY.npy, KEY.json, KEY.png (docs/formats/shard.md)
     OUT/NAME/recipe.json            labels, sentences, question and pictures of each label, for later stages
     OUT/NAME/preprocess.json        the signal settings
-    OUT/NAME/pictures/KEY.png       every picture that a sample carries or could carry
-    OUT/NAME/.tasks/                what is done, for a run that goes on; do not pass it on: it names what failed
+    OUT/NAME/pictures/KEY.png       every picture that a sample with a label carries or could carry
+    OUT/NAME/.tasks/                what is done, for a run that goes on; not to be passed on: it names what failed or lacks
 
 A task is made of recordings of one split; `launch.py` runs them here, on SLURM or on Ray. Codes of events
 without a label are free text: the run that reads them shows them, and they are kept nowhere.
@@ -18,8 +18,10 @@ from typing import Any
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
 from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
+from neuroleon.data_pipeline.pairing import picture_stamp
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms, read_secret
 from neuroleon.data_pipeline.readers.base import Failure, Located
+from neuroleon.data_pipeline.readers.files import stamp
 from neuroleon.data_pipeline.recipe import Recipe
 from neuroleon.data_pipeline.recording_samples import RecordingSamples
 from neuroleon.data_pipeline.samples_report import Report
@@ -29,7 +31,7 @@ from neuroleon.data_pipeline.splits import SPLITS, assign
 
 RECORDINGS_PER_SHARD = 8
 PICTURES_PER_SHARD = 500
-FORMAT = 1  # raised when the same recipe and files would give other samples
+FORMAT = 2  # raised when the same recipe and files would give other samples, or another state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +60,10 @@ class Task:
     def fingerprint(self) -> str:
         """sha256 over the recipe, the signal settings, and names, sizes and times of change of the source files.
 
-        Also over which key it is, where there is one.
+        A file that is not here counts too, and so does which key it is, where there is one.
         """
         files = sorted({path for located in self.located for path in located.files})
-        stats = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        stats = [[path.name, *stamp(path)] for path in files]
         names = [asdict(located.source) for located in self.located]
         keyed = [Pseudonyms(self.recipe.name, read_secret(self.key)).fingerprint] if self.key else []
         return sha256_json([FORMAT, self.recipe.sha256, self.recipe.preprocess.fingerprint, names, stats, *keyed])
@@ -73,6 +75,8 @@ class Task:
         state = read_json(self.state)
         if state["fingerprint"] != self.fingerprint():
             return False
+        if any(picture_stamp(self.folder, name) != then for name, then in state["lacking"].items()):
+            return False  # pictures came since
         index = index_path(self.shard)
         if state["sha256"] is None:
             return not self.shard.exists()
@@ -161,9 +165,10 @@ def make_shard(task: Task) -> Counter[str]:
             "labels": dict(sorted(maker.labels.items())),
             "label_texts": maker.label_texts,
             "pictures": {label: sorted(keys) for label, keys in sorted(maker.pictures.items())},
+            "shown": sorted(maker.shown),
+            "lacking": maker.lacking,
             "left_out": dict(maker.left_out),
             "notes": dict(maker.notes),
-            "shown": sorted(maker.shown),
             "failures": [asdict(failure) for failure in maker.failures],
         },
     )
@@ -186,21 +191,21 @@ def _report(
     excluded: int,
 ) -> Report:
     samples: Counter[str] = Counter()
+    shown: dict[str, set[str]] = {split: set() for split in SPLITS}
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
     notes: Counter[str] = Counter()
-    shown: dict[str, set[str]] = {split: set() for split in SPLITS}
     failures = list(failures)
     for task, state in zip(tasks, states, strict=True):
         samples[task.split] += state["n_samples"]
+        shown[task.split].update(state["shown"])
         labels[task.split].update(state["labels"])
         left_out.update(state["left_out"])
         notes.update(state["notes"])
-        shown[task.split].update(state.get("shown", ()))  # a state of before has none
         failures += [Failure(**failure) for failure in state["failures"]]
-    for split in ("validation", "test"):
-        if shown[split]:
-            notes[f"of {len(shown[split])} {split} pictures are in training too"] = len(shown[split] & shown["train"])
+    for split in filter(shown.get, SPLITS[1:]):
+        again = len(shown[split] & shown["train"])
+        notes[f"of {len(shown[split])} pictures of the {split} split are in training too"] = again
     return Report(
         recipe=recipe.name,
         tasks=len(tasks),

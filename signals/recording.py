@@ -32,7 +32,7 @@ class Recording:
 
     `boundaries` are sample indices at which time jumps (concatenated trials): filters run inside the pieces only.
     `left_out` says which columns of the file are not here, and why; `skipped` counts trials of it that are not here, by
-    reason.
+    reason; `notes` counts what else was decided about the file, for the report.
     """
 
     eeg_uV: np.ndarray
@@ -47,6 +47,7 @@ class Recording:
     left_out: dict[str, str] = field(default_factory=dict)
     name_map: dict[str, str] = field(default_factory=dict)  # the file's channel name -> ours
     skipped: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
 
     @property
     def n_times(self) -> int:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
+from neuroleon.data_pipeline.readers.mat_file import load_mat
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tables import read_table
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -36,10 +38,7 @@ _DEFAULTS: Options = {
 def _options(options: Options) -> Options:
     require_options("alljoined1", options, allowed=set(_DEFAULTS))
     chosen = _DEFAULTS | options | {"pattern": PATTERN}
-    if not isinstance(chosen["validation_every"], int) or chosen["validation_every"] < 2:
-        raise ConfigError(
-            f"reader alljoined1: validation_every is {chosen['validation_every']!r}; expected a whole number from 2 on"
-        )
+    whole_number("alljoined1", chosen, "validation_every", least=2)
     return chosen
 
 
@@ -54,25 +53,16 @@ def locate_alljoined1(root: Path, options: Options) -> Iterator[Located | Failur
     tables = [root / chosen[name] for name in ("design", "coco", "test")]
     if missing := [path for path in tables if not path.is_file()]:
         raise DataError(f"{missing[0]}: no such file; it says which picture a trigger means; put it there")
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-            continue
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
         for part in PARTS:
-            yield located(_source(one[1], part), one_file(root, one[0], options), one[0], *tables)
+            yield located(_source(match, part), one_file(root, path, options), path, *tables)
 
 
 def _read_design(path: Path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        fields = loadmat(path, variable_names=["sharedix", "subjectim"])
-    except (ValueError, OSError, NotImplementedError, TypeError, IndexError, MatReadError) as error:
-        raise DataError(f"{path}: not a readable .mat file ({error}); fetch it again") from None
-    if missing := {"sharedix", "subjectim"} - fields.keys():
-        raise DataError(f"{path}: no {', '.join(sorted(missing))}; is this nsd_expdesign.mat of NSD?")
-    return {name: np.atleast_2d(fields[name]).astype(np.int64) for name in ("sharedix", "subjectim")}
+    fields = load_mat(path, ["sharedix", "subjectim"])
+    return {name: np.atleast_2d(value).astype(np.int64) for name, value in fields.items()}
 
 
 def _read_coco(path: Path) -> dict[int, int]:
@@ -132,10 +122,7 @@ def read_alljoined1(root: Path, options: Options) -> Iterator[Recording]:
     chosen = _options(options)
     design, coco = _read_design(root / chosen["design"]), _read_coco(root / chosen["coco"])
     test = set(read_json(root / chosen["test"]))
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         recording = read_recording(path)
         nsd_ids = _nsd_ids(design, int(match["subject"]), int(match["session"]), path)
         events = _shown(recording, nsd_ids, coco, chosen["images"], path)

@@ -1,5 +1,6 @@
 """Alljoined-1.6M as recorded: pictures of THINGS in rapid sequence, 20 people, 32 channels of a consumer headset at
-256 Hz (Xu et al. 2025). `raw_eeg/sub-XX/session_YY/block_ZZ/*.edf`; an annotation is `label,picture,-1,index`.
+256 Hz (Xu et al. 2025). `raw_eeg/sub-XX/session_YY/block_ZZ/*.edf`; an annotation is `label,picture,deleted,index`,
+where `deleted` is -1 for a picture that was kept.
 """
 
 import re
@@ -7,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.common.errors import DataError
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
+from neuroleon.data_pipeline.readers.tables import read_rows
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
 
@@ -23,28 +26,6 @@ _DEFAULTS: Options = {
     "categories": None,
     "validation_block": 19,
 }
-
-
-def read_rows(path: Path, needed: set[str]) -> list[dict[str, object]]:
-    """The rows of a parquet file.
-
-    Raises:
-        DataError: absent, damaged, or without a column that is needed.
-        ConfigError: pyarrow is not installed.
-    """
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import read_table
-    except ImportError:
-        raise ConfigError(f'{path}: reading parquet needs pyarrow; pip install "neuroleon[formats]"') from None
-    try:
-        table = read_table(path)
-    except (OSError, ArrowException) as error:
-        raise DataError(f"{path}: not a readable parquet file ({type(error).__name__}); fetch it again") from None
-    if missing := sorted(needed - set(table.column_names)):
-        raise DataError(f"{path}: no column {', '.join(missing)}; found {', '.join(table.column_names)}")
-    rows: list[dict[str, object]] = table.to_pylist()
-    return rows
 
 
 def picture_number(image_path: object, path: Path) -> int:
@@ -61,7 +42,9 @@ def picture_number(image_path: object, path: Path) -> int:
 
 def _options(options: Options) -> Options:
     require_options("alljoined_16m", options, allowed=set(_DEFAULTS))
-    return _DEFAULTS | options | {"pattern": PATTERN}
+    chosen = _DEFAULTS | options | {"pattern": PATTERN}
+    whole_number("alljoined_16m", chosen, "validation_block", least=TEST_BLOCKS.stop, most=BLOCKS.stop - 1)
+    return chosen
 
 
 def _source(match: re.Match[str], validation_block: int) -> Source:
@@ -75,20 +58,26 @@ def locate_alljoined_16m(root: Path, options: Options) -> Iterator[Located | Fai
     """Every block, by its path."""
     chosen = _options(options)
     tables = [root / chosen["categories"]] if chosen["categories"] else []
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-        elif int(one[1]["block"]) not in BLOCKS:
-            name = one[0].relative_to(root).as_posix()
-            yield Failure(name=name, message=f"{one[0]}: a block beyond 1 to 19, which the design does not have")
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
+        if int(match["block"]) not in BLOCKS:
+            name = path.relative_to(root).as_posix()
+            yield Failure(name=name, message=f"{path}: a block beyond 1 to 19, which the design does not have")
         else:
-            source = _source(one[1], chosen["validation_block"])
-            yield located(source, one_file(root, one[0], options), one[0], *tables)
+            source = _source(match, chosen["validation_block"])
+            yield located(source, one_file(root, path, options), path, *tables)
 
 
 def _categories(path: Path) -> dict[int, str]:
     rows = read_rows(path, {"image_path", "category_name"})
     return {picture_number(row["image_path"], path): str(row["category_name"]) for row in rows}
+
+
+def _is_kept(event: Event) -> bool:
+    """Whether the third field of an annotation does not say that its picture was deleted."""
+    label, *fields = event.code.split(",")
+    return label not in LABELS or len(fields) < 2 or fields[1] == "-1"
 
 
 def _event(event: Event, part: str, images: str, categories: dict[int, str] | None, path: Path) -> Event | None:
@@ -120,13 +109,20 @@ def read_alljoined_16m(root: Path, options: Options) -> Iterator[Recording]:
     """
     chosen = _options(options)
     categories = _categories(root / chosen["categories"]) if chosen["categories"] else None
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure) or int(one[1]["block"]) not in BLOCKS:
+    for path, match in readable(root, chosen):
+        if int(match["block"]) not in BLOCKS:
             continue  # listed by locate
-        path, match = one
         source = _source(match, chosen["validation_block"])
         recording = read_recording(path)
         part = "test" if source.group == "test" else "train"
-        found = (_event(event, part, chosen["images"], categories, path) for event in recording.events)
-        events = tuple(event for event in found if event is not None)
-        yield replace(recording, events=events, name=source.recording, subject=source.subject, group=source.group)
+        kept = [event for event in recording.events if _is_kept(event)]
+        found = (_event(event, part, chosen["images"], categories, path) for event in kept)
+        n_deleted = len(recording.events) - len(kept)
+        yield replace(
+            recording,
+            events=tuple(event for event in found if event is not None),
+            name=source.recording,
+            subject=source.subject,
+            group=source.group,
+            skipped={"pictures: marked as deleted": n_deleted} if n_deleted else {},
+        )

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.alljoined_16m import picture_number, read_rows
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
-from neuroleon.data_pipeline.readers.things_eeg2 import read_array, sampling_rate
+from neuroleon.common.errors import DataError
+from neuroleon.data_pipeline.readers.alljoined_16m import picture_number
+from neuroleon.data_pipeline.readers.array_files import read_array, sampling_rate
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
+from neuroleon.data_pipeline.readers.tables import read_rows
 from neuroleon.data_pipeline.readers.trials import Trial, joined, runs
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -39,8 +40,7 @@ def _options(options: Options) -> Options:
     require_options("alljoined_flat", options, allowed=set(_DEFAULTS))
     chosen = _DEFAULTS | options | {"pattern": PATTERN}
     for name in ("validation_every", "trials_per_recording"):
-        if not isinstance(chosen[name], int) or chosen[name] < 2:
-            raise ConfigError(f"reader alljoined_flat: {name} is {chosen[name]!r}; expected a whole number from 2 on")
+        whole_number("alljoined_flat", chosen, name, least=2)
     return chosen
 
 
@@ -71,19 +71,17 @@ def _recordings(
 def locate_alljoined_flat(root: Path, options: Options) -> Iterator[Located | Failure]:
     """What `read_alljoined_flat` will make of each file, from the table of its trials."""
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
         metadata = path.with_name(chosen["metadata"])
         try:
             rows = _rows(metadata, match["kind"])
-            found = list(_recordings(match, rows, chosen, metadata))
+            recordings = list(_recordings(match, rows, chosen, metadata))
         except DataError as error:
             yield Failure(name=path.relative_to(root).as_posix(), message=str(error))
             continue
-        for source, _ in found:
+        for source, _ in recordings:
             yield located(source, one_file(root, path, options), path, metadata)
 
 
@@ -99,10 +97,7 @@ def read_alljoined_flat(root: Path, options: Options) -> Iterator[Recording]:
         DataError: a file is damaged, or array and table do not fit each other.
     """
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         metadata = path.with_name(chosen["metadata"])
         rows = _rows(metadata, match["kind"])
         data, names, times = read_array(path, (len(rows),))

@@ -70,6 +70,19 @@ def require_options(
         raise ConfigError(f"reader {reader}: option {missing[0]} is missing; expected {sorted(needed | allowed)}")
 
 
+def whole_number(reader: str, options: Options, name: str, *, least: int, most: int | None = None) -> None:
+    """Refuse an option that is no whole number, such as '19' in quotes or true, or out of range.
+
+    Raises:
+        ConfigError: the reader, what the option is, and what it may be.
+    """
+    value = options[name]
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        expected = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"reader {reader}: {name} is {value!r}; expected a whole number {expected}")
+
+
 def require_content(path: Path) -> None:
     """Refuse a file that is not here, or of which only the name is: a DataLad set before `datalad get`.
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_options
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
 from neuroleon.data_pipeline.readers.mat_file import load_mat
-from neuroleon.data_pipeline.readers.mne_raw import one_file
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
 from neuroleon.signals.recording import Event, Recording
@@ -41,12 +41,10 @@ def _flashes(fields: dict[str, np.ndarray]) -> tuple[Event, ...]:
     )
 
 
-def _paths(root: Path, options: dict[str, Any]) -> list[Path]:
+def _where(options: dict[str, Any]) -> dict[str, Any]:
+    """What `listed` needs, after a check of the options."""
     require_options("bci2_p300", options, allowed={"files"})
-    paths = sorted(root.glob(options.get("files", "*.mat")))
-    if not paths:
-        raise DataError(f"{root}: no file matches {options.get('files', '*.mat')!r}; check the folder")
-    return paths
+    return {"files": options.get("files", "*.mat")}
 
 
 def _source(path: Path) -> Source:
@@ -56,7 +54,9 @@ def _source(path: Path) -> Source:
 
 def locate_bci2_p300(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
     """Every file of the set, by its name."""
-    for path in _paths(root, options):
+    found, failures = listed(root, _where(options))
+    yield from failures
+    for path, _ in found:
         yield located(_source(path), one_file(root, path, options), path)
 
 
@@ -66,7 +66,7 @@ def read_bci2_p300(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     The signal is in converter units whose size the data set does not give: a recipe says `unit_unknown: true`.
     """
     columns = eeg_columns(CHANNELS, "BCI Competition II, IIb")
-    for path in _paths(root, options):
+    for path, _ in readable(root, _where(options)):
         fields = load_mat(path, ["signal", "Flashing", "StimulusCode", "PhaseInSequence"], optional=["StimulusType"])
         if fields["signal"].shape[1] != len(CHANNELS):
             raise DataError(f"{path}: signal {fields['signal'].shape}, expected (samples, {len(CHANNELS)})")

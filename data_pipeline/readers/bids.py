@@ -19,7 +19,8 @@ from neuroleon.data_pipeline.readers.bids_sidecars import (
     sidecar,
 )
 from neuroleon.data_pipeline.readers.edf_header import read_edf_header
-from neuroleon.data_pipeline.readers.mne_raw import COMPANIONS, EDF_UNITS, matching_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.files import files_of, matching, one_file
+from neuroleon.data_pipeline.readers.mne_raw import EDF_UNITS, read_recording
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Recording
 
@@ -31,8 +32,8 @@ def _paths(root: Path, options: dict[str, Any]) -> list[Path]:
     require_options("bids", options, allowed=_OPTIONS)
     if options.get("onset_unit", "s") not in {"s", "samples"}:
         raise ConfigError(f"reader bids: onset_unit is {options['onset_unit']!r}; expected s or samples")
-    matching = matching_files(root, {"files": options.get("files", "sub-*/**/eeg/*_eeg.*")})
-    found = [path for path, _ in matching if path.suffix.lower() in SUFFIXES]
+    fits = matching(root, {"files": options.get("files", "sub-*/**/eeg/*_eeg.*")})
+    found = [path for path, _ in fits if path.suffix.lower() in SUFFIXES]
     tasks = sorted({entities(path.name).get("task", "") for path in found})
     paths = [path for path in found if "task" not in options or entities(path.name).get("task") == options["task"]]
     if not paths:
@@ -57,9 +58,7 @@ def _tables(root: Path, path: Path) -> dict[str, Path | None]:
 
 def _files(root: Path, path: Path) -> list[Path]:
     """The recording, what its header file only names, and its tables."""
-    beside = [path.with_suffix(other) for other in COMPANIONS.get(path.suffix.lower(), ())]
-    tables = [table for table in _tables(root, path).values() if table]
-    return [path, *(other for other in beside if other.is_symlink() or other.exists()), *tables]
+    return [*files_of(path), *(table for table in _tables(root, path).values() if table)]
 
 
 def locate_bids(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
@@ -91,14 +90,13 @@ def _read(root: Path, path: Path, options: dict[str, Any]) -> Recording:
     channels = read_channels(tables["channels"]) if tables["channels"] else []
     electrodes, events = tables["electrodes"], tables["events"]
     montage, unused = read_montage(electrodes, tables["coordsystem"]) if electrodes else (None, None)
-    notes = {"(positions)": unused} if unused else {}
+    notes = {f"positions: {unused}": 1} if unused else {}
     unit = options.get("unit") or _unit(path, channels)
     if path.suffix.lower() == ".set" and "unit" not in options and eeg_unit(channels) not in {None, "uV"}:
         # mne-bids writes V for every set: it is the unit of mne's memory
-        notes["(unit)"] = f"channels.tsv says {eeg_unit(channels)}; an EEGLAB file holds microvolts and was read so"
+        notes[f"unit: channels.tsv says {eeg_unit(channels)}; an EEGLAB file holds microvolts and was read so"] = 1
     recording = read_recording(path, unit=unit, montage=montage, reasons=channel_reasons(channels))
-    if tables["channels"]:
-        notes |= check_names(channels, recording, tables["channels"])
+    only_told = check_names(channels, recording, tables["channels"]) if tables["channels"] else {}
     column = options.get("event_column", "trial_type")
     if events and column is not None:
         recording = read_events(events, recording, column, options.get("onset_unit") == "samples")
@@ -108,7 +106,8 @@ def _read(root: Path, path: Path, options: dict[str, Any]) -> Recording:
         name=source.recording,
         subject=source.subject,
         group=source.group,
-        left_out=recording.left_out | notes,
+        left_out=recording.left_out | only_told,
+        notes=recording.notes | notes,
     )
 
 

@@ -27,6 +27,7 @@ _RIGHT_FRONT_UP = {"CapTrak", "ElektaNeuromag", "NeuromagElektaMEGIN"}
 _FRONT_LEFT_UP = {"CTF", "EEGLAB", "EEGLAB-HJ", "4DBti", "KitYokogawa"}
 _PLACED = {"onset", "duration", "sample"}  # columns of events.tsv that say when, not what
 _AGREE_SAMPLES = 1.5  # EEGLAB counts samples from 1
+_ONE_FACTOR = 0.01  # factors that differ by less, relatively, are one
 
 
 def entities(name: str) -> dict[str, str]:
@@ -135,38 +136,63 @@ def read_montage(electrodes: Path, coordsystem: Path | None) -> tuple["DigMontag
     return make_dig_montage(places, coord_frame="head"), None
 
 
+def disagreeing(path: Path, onset_s: np.ndarray, sample: np.ndarray, sfreq: float) -> np.ndarray:
+    """The rows of a table of events whose `onset` and `sample` are more than 1.5 samples apart, bool (n_rows,).
+
+    Args:
+        path: the table, for messages.
+        onset_s, sample: float (n_rows,), NaN where a row has none.
+
+    Raises:
+        DataError: most rows are, or three and more by one factor: `sample` was counted at another rate.
+    """
+    apart = np.abs(onset_s * sfreq - sample) > _AGREE_SAMPLES
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = sample[apart] / (onset_s[apart] * sfreq)
+        one_factor = len(np.unique(onset_s[apart])) > 2 and np.ptp(factors) < _ONE_FACTOR * np.abs(factors).min()
+    n_both = np.count_nonzero(np.isfinite(onset_s + sample))
+    if one_factor or 2 * np.count_nonzero(apart) > n_both:
+        first = int(np.flatnonzero(apart)[0])
+        raise DataError(
+            f"{path}: onset and sample disagree in {np.count_nonzero(apart)} of {n_both} rows; the event at "
+            f"{onset_s[first]:g} s lies at {sample[first] / sfreq:g} s by its sample and the {sfreq:g} Hz of the "
+            "recording; do table and recording belong together? If so, leave the wrong one of the two columns out"
+        )
+    return apart
+
+
 def read_events(path: Path, recording: Recording, column: str, in_samples: bool) -> Recording:
-    """The recording with the events of an `events.tsv` in place of its own; `left_out` tells what was odd in them.
+    """The recording with the events of an `events.tsv` in place of its own; `notes` tells what was odd in them.
 
     Args:
         column: what an event is: its code. The other columns become its info, `stim_file` also its `image`, for
             recipes with `picture: {kind: own}`. Rows where it is n/a are no events.
         in_samples: `onset` counts samples (as in ds003825), against the specification.
 
-    Where `onset` and `sample` disagree by more than 1.5 samples, `sample` is taken: it was counted on this very signal.
-    Boundaries of joined pieces become boundaries.
+    Where `onset` and `sample` of a row disagree by more than 1.5 samples, `sample` is taken: it was counted on this
+    very signal. Boundaries of joined pieces become boundaries.
 
     Raises:
-        DataError: no such column, a time that is no number, an event without one, or most events after the end.
+        DataError: no such column, a time that is no number, an event without one, most events after the end, or rows
+            that `disagreeing` refuses.
     """
-    events, boundaries, unlike = [], set(recording.boundaries), 0
+    events, boundaries = [], set(recording.boundaries)
     rows = read_table(path)
     if rows and not {column, "onset"} <= rows[0].keys():
         raise DataError(
             f"{path}: found columns {', '.join(rows[0])}; expected onset and {column}: name the column of the codes "
             "with event_column, or say null to leave the table"
         )
-    for row in rows:
-        onset_s, sample = _number(row["onset"], path, "onset"), _number(row.get("sample", ""), path, "sample")
-        if onset_s is not None and in_samples:
-            onset_s /= recording.sfreq
-        if sample is not None:
-            differs = onset_s is not None and abs(onset_s * recording.sfreq - sample) > _AGREE_SAMPLES
-            unlike += differs
-            onset_s = sample / recording.sfreq if differs or onset_s is None else onset_s
+    told = {name: [_number(row.get(name, ""), path, name) for row in rows] for name in ("onset", "sample")}
+    onset, sample = np.array(told["onset"], float), np.array(told["sample"], float)  # None becomes NaN
+    onset = onset / recording.sfreq if in_samples else onset
+    apart = disagreeing(path, onset, sample, recording.sfreq)
+    unlike = int(np.count_nonzero(apart))
+    placed = np.where(apart | np.isnan(onset), sample / recording.sfreq, onset)
+    for row, onset_s in zip(rows, placed.tolist(), strict=True):
         if row[column] in {"n/a", ""}:
             continue
-        if onset_s is None:
+        if np.isnan(onset_s):
             raise DataError(f"{path}: an event has neither onset nor sample; expected one of them; mend the table")
         if row[column].lower() in BOUNDARIES:
             boundaries.add(int(np.ceil(onset_s * recording.sfreq - 1e-6)))
@@ -183,16 +209,11 @@ def read_events(path: Path, recording: Recording, column: str, in_samples: bool)
             f"({recording.duration_s:g} s), the first at {min(after):g} s; expected seconds; if these are samples, say "
             "`onset_unit: samples`"
         )
-    note = {"(events)": f"onset and sample disagree in {unlike} rows; sample was taken"} if unlike else {}
-    return _with(recording, events, boundaries, note)
-
-
-def _with(recording: Recording, events: list[Event], boundaries: set[int], note: dict[str, str]) -> Recording:
     return replace(
         recording,
         events=tuple(sorted(events, key=lambda event: event.onset_s)),
         boundaries=tuple(sorted(sample for sample in boundaries if 0 < sample < recording.n_times)),
-        left_out=recording.left_out | note,
+        notes=recording.notes | ({"events: onset and sample disagree, sample was taken": unlike} if unlike else {}),
     )
 
 

@@ -17,19 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from neuroleon.common.errors import DataError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import read_json
 from neuroleon.common.unpickle import load_torch
 from neuroleon.data_pipeline.readers.base import Located, located, require_content, require_options
 from neuroleon.data_pipeline.readers.segments import (
-    Segment,
     by_recording,
-    joined,
     named_channels,
     positive_rate,
     signal,
     word,
 )
+from neuroleon.data_pipeline.readers.trials import Trial, joined
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import Columns, eeg_columns
 from neuroleon.signals.montage import to_head_radii
@@ -65,6 +64,12 @@ def _sources(root: Path, options: dict[str, Any]) -> dict[Source, list[Entry]]:
     pattern = options.get("pattern", r"(?P<recording>[^/]+)/[^/]+$")
     found: dict[Source, list[Entry]] = defaultdict(list)
     for source, paths in by_recording(groups, pattern, str(root / options["metadata"])).items():
+        folders = sorted({str(Path(path).parent) for path in paths})
+        if "pattern" not in options and len(folders) > 1:
+            raise ConfigError(
+                f"{root / options['metadata']}: {folders[0]} and {folders[1]} would both be the recording "
+                f"{source.recording!r}; name recordings apart with the option pattern"
+            )
         for path in paths:
             subject = source.subject or str(entries[path].get("subject", ""))
             found[Source(recording=source.recording, subject=subject, group=source.group)].append(entries[path])
@@ -75,7 +80,7 @@ def locate_brainomni_pt(root: Path, options: dict[str, Any]) -> Iterator[Located
     """Every recording, from the JSON list alone."""
     for source, entries in _sources(root, options).items():
         files = [root / one["path"] for one in entries]
-        yield located(source, {**options, "only": entries}, *(path for path in files if path.exists()))
+        yield located(source, {**options, "only": entries}, *files)
 
 
 def _loaded(path: Path) -> dict[str, np.ndarray]:
@@ -135,7 +140,7 @@ def read_brainomni_pt(root: Path, options: dict[str, Any]) -> Iterator[Recording
         split: {by: group, train: [train], test: [eval]}
 
     Raises:
-        ConfigError: an option is unknown, missing or not well formed.
+        ConfigError: an option is unknown, missing or not well formed, or two folders have one name.
         DataError: no such list, a file of anything but tensors, of another form, or without EEG.
     """
     for source, entries in _sources(root, options).items():
@@ -146,7 +151,11 @@ def read_brainomni_pt(root: Path, options: dict[str, Any]) -> Iterator[Recording
                 raise DataError(f"{path}: other sensors than {paths[0]}; expected the same in all of a recording")
         columns = _columns(loaded[0], options.get("channels"), paths[0])
         segments = [
-            Segment(data=signal(arrays["x"], len(arrays["pos"]), str(path)), label=word(one.get("label"), str(path)))
-            for path, one, arrays in zip(paths, entries, loaded)
+            Trial(
+                eeg=signal(arrays["x"], len(arrays["pos"]), str(path)),
+                code=word(one.get("label"), str(path)),
+                info={"segment": number},
+            )
+            for number, (path, one, arrays) in enumerate(zip(paths, entries, loaded))
         ]
-        yield joined(source, segments, columns, float(options["sfreq"]), 1.0)
+        yield joined(segments, columns, source, float(options["sfreq"]))

@@ -14,14 +14,13 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.unpickle import load_pickle
 from neuroleon.data_pipeline.readers.base import Located, located, require_content, require_options
 from neuroleon.data_pipeline.readers.segments import (
-    Segment,
     by_recording,
-    joined,
     named_channels,
     positive_rate,
     signal,
     word,
 )
+from neuroleon.data_pipeline.readers.trials import Trial, joined
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
 from neuroleon.signals.from_mne import uv_factor
@@ -89,13 +88,13 @@ def locate_cbramod_lmdb(root: Path, options: dict[str, Any]) -> Iterator[Located
         yield located(source, only, _data_file(root / options.get("file", ".")))
 
 
-def _segment(value: bytes, n_columns: int, where: str) -> Segment:
+def _segment(value: bytes, n_columns: int, number: int, where: str) -> Trial:
     loaded = load_pickle(value, where)
-    if isinstance(loaded, dict):
-        if "sample" not in loaded:
-            raise DataError(f"{where}: found {sorted(map(str, loaded))}; expected sample and label")
-        return Segment(data=signal(loaded["sample"], n_columns, where), label=word(loaded.get("label"), where))
-    return Segment(data=signal(loaded, n_columns, where))
+    told = loaded if isinstance(loaded, dict) else {"sample": loaded}
+    if "sample" not in told:
+        raise DataError(f"{where}: found {sorted(map(str, told))}; expected sample and label")
+    eeg = signal(told["sample"], n_columns, where)
+    return Trial(eeg=eeg, code=word(told.get("label"), where), info={"segment": number})
 
 
 def read_cbramod_lmdb(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
@@ -129,6 +128,9 @@ def read_cbramod_lmdb(root: Path, options: dict[str, Any]) -> Iterator[Recording
     for source, keys in _sources(root, options).items():
         names = options["channels"]
         values = _values(path, keys)
-        segments = [_segment(value, len(names), f"{path}, {key}") for key, value in zip(keys, values)]
-        columns = eeg_columns(names, str(path))
-        yield joined(source, segments, columns, float(options["sfreq"]), uv_factor(options["unit"]))
+        segments = [
+            _segment(value, len(names), number, f"{path}, {key}")
+            for number, (key, value) in enumerate(zip(keys, values))
+        ]
+        columns, unit_uV = eeg_columns(names, str(path)), uv_factor(options["unit"])
+        yield joined(segments, columns, source, float(options["sfreq"]), unit_uV=unit_uV)

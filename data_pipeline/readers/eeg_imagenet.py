@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_torch
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
 from neuroleon.data_pipeline.readers.trials import Trial, joined
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -34,11 +34,7 @@ _DEFAULTS: Options = {"files": "EEG-ImageNet_*.pth", "validation": 5, "images": 
 def _options(options: Options) -> Options:
     require_options("eeg_imagenet", options, allowed=set(_DEFAULTS))
     chosen = _DEFAULTS | options
-    if not isinstance(chosen["validation"], int) or not 0 <= chosen["validation"] < TRAIN:
-        raise ConfigError(
-            f"reader eeg_imagenet: validation is {chosen['validation']!r}; expected 0 to {TRAIN - 1}, how many of the "
-            f"{TRAIN} training pictures of a class are for validation"
-        )
+    whole_number("eeg_imagenet", chosen, "validation", least=0, most=TRAIN - 1)
     return chosen
 
 
@@ -78,11 +74,9 @@ def _source(subject: int, part: str) -> Source:
 def locate_eeg_imagenet(root: Path, options: Options) -> Iterator[Located | Failure]:
     """Each subject of each file, by part. A file must be read to know them: some GB, one at a time."""
     chosen = _options(options)
-    for one in existing_files(root, {"files": chosen["files"]}):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path = one[0]
+    files, failures = listed(root, {"files": chosen["files"]})
+    yield from failures
+    for path, _ in files:
         try:
             found = _parts(_read_trials(path), chosen["validation"])
         except DataError as error:
@@ -104,10 +98,8 @@ def read_eeg_imagenet(root: Path, options: Options) -> Iterator[Recording]:
     """
     chosen = _options(options)
     columns = eeg_columns(CHANNELS, "EEG-ImageNet")
-    for one in existing_files(root, {"files": chosen["files"]}):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        trials = _read_trials(one[0])
+    for path, _ in readable(root, {"files": chosen["files"]}):
+        trials = _read_trials(path)
         for (subject, part), indices in _parts(trials, chosen["validation"]).items():
             chosen_trials = [_trial(trials[i], i, chosen["images"]) for i in indices]
             yield joined(chosen_trials, columns, _source(subject, part), SFREQ)

@@ -71,8 +71,13 @@ def _read_trials(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_split(path: Path, number: int, n_trials: int) -> dict[str, list[int]]:
-    """Indices into the trials of the chosen subjects, by our names of the parts."""
+def _read_split(path: Path, number: int, images: list[int], n_all: int) -> dict[str, list[int]]:
+    """Indices into the trials of the chosen subjects, by our names of the parts.
+
+    Args:
+        images: the picture of each of these trials, which may be in one part only.
+        n_all: trials of the file. Where all are chosen, the split must cover them.
+    """
     content = load_torch(path)
     try:
         split = {part: [int(i) for i in content["splits"][number][theirs]] for part, theirs in PARTS.items()}
@@ -81,11 +86,22 @@ def _read_split(path: Path, number: int, n_trials: int) -> dict[str, list[int]]:
             f"{path}: no split {number} with train, val and test ({error!r}); expected a file block_splits_by_image_*"
         ) from None
     everywhere = [i for indices in split.values() for i in indices]
+    n_trials = len(images)
     if len(set(everywhere)) < len(everywhere) or not set(everywhere) <= set(range(n_trials)):
         raise DataError(
             f"{path}: {len(everywhere)} indices up to {max(everywhere)}, expected each in one part and below "
             f"{n_trials}, the number of trials; the split ..._single goes with subjects: [4], ..._all with all six"
         )
+    if len(everywhere) < n_trials == n_all:
+        raise DataError(
+            f"{path}: has {len(everywhere)} of {n_trials} trials, expected all; the split ..._all goes with all six "
+            "subjects, ..._single goes with subjects: [4]"
+        )
+    part_of: dict[int, str] = {}
+    for part, indices in split.items():
+        for image in (images[i] for i in indices):
+            if part_of.setdefault(image, part) != part:
+                raise DataError(f"{path}: picture {image} is in {part_of[image]} and {part}; is it of other trials?")
     return split
 
 
@@ -134,7 +150,8 @@ def read_imagenet_eeg(root: Path, options: Options) -> Iterator[Recording]:
     chosen = _options(options)
     content = _read_trials(root / chosen["file"])
     trials = [item for item in content["dataset"] if int(item["subject"]) in chosen["subjects"]]
-    split = _read_split(root / chosen["splits"], chosen["split"], len(trials))
+    images = [int(item["image"]) for item in trials]
+    split = _read_split(root / chosen["splits"], chosen["split"], images, len(content["dataset"]))
     order = _read_order(root / chosen["image_order"]) if chosen["image_order"] else {}
     columns = eeg_columns(CHANNELS, "ImageNet-EEG")
     first, stop = chosen["crop"]
@@ -142,14 +159,14 @@ def read_imagenet_eeg(root: Path, options: Options) -> Iterator[Recording]:
         for part, indices in split.items():
             mine = [i for i in indices if int(trials[i]["subject"]) == subject]
             kept = [i for i in mine if SHORTEST <= trials[i]["eeg"].shape[1] <= LONGEST]
-            note = f"{len(mine) - len(kept)} of {len(mine)}: not {SHORTEST} to {LONGEST} samples long"
+            n_others = len(mine) - len(kept)
             yield joined(
                 [_trial(trials[i], i, content, chosen["images"], order, slice(first, stop)) for i in kept],
                 columns,
                 _source(subject, part),
                 SFREQ,
                 unit_uV=RAW_COUNT_UV if "means" in content else 1.0,
-                left_out={"(trials)": note} if len(kept) < len(mine) else None,
+                skipped={f"trials: not {SHORTEST} to {LONGEST} samples long": n_others} if n_others else {},
             )
 
 

@@ -6,15 +6,15 @@ the group. Their scripts write microvolts; their loaders divide by 100, the file
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_content, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
+from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_options
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
+from neuroleon.data_pipeline.readers.hdf5_file import opened, require_own
 from neuroleon.data_pipeline.readers.segments import by_recording, signal, word
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -27,24 +27,9 @@ if TYPE_CHECKING:
 _PATTERN = r"/(?P<recording>.+)"
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator["h5py.File"]:
-    try:
-        import h5py
-    except ImportError:
-        raise ConfigError('reader labram_hdf5 needs h5py: pip install "neuroleon[formats]"') from None
-
-    require_content(path)
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(f"{path}: not a readable HDF5 file ({error}); fetch it again") from None
-
-
 def _sources(path: Path, options: dict[str, Any]) -> dict[Source, str]:
     """The name of each recording's group in the file, by what the pattern makes of `STEM/GROUP`."""
-    with _opened(path) as file:
+    with opened(path) as file:
         names = options.get("only") or list(file)
     told = {f"{path.stem}/{name}": "" for name in names}
     found = by_recording(told, options.get("pattern", _PATTERN), str(path))
@@ -53,19 +38,18 @@ def _sources(path: Path, options: dict[str, Any]) -> dict[Source, str]:
     return {source: names[0].removeprefix(f"{path.stem}/") for source, names in found.items()}
 
 
-def _files(root: Path, options: dict[str, Any]) -> list[Path | Failure]:
+def _where(options: dict[str, Any]) -> dict[str, Any]:
+    """What `listed` needs, after a check of the options."""
     require_options("labram_hdf5", options, allowed={"files", "pattern", "unit", "only"})
     uv_factor(options.get("unit", "uV"))
-    files = existing_files(root, {"files": options.get("files", "*.hdf5")})
-    return [one if isinstance(one, Failure) else one[0] for one in files]
+    return {"files": options.get("files", "*.hdf5")}
 
 
 def locate_labram_hdf5(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
     """Every recording, from the names of the groups alone."""
-    for path in _files(root, options):
-        if isinstance(path, Failure):
-            yield path
-            continue
+    files, failures = listed(root, _where(options))
+    yield from failures
+    for path, _ in files:
         try:
             sources = _sources(path, options)
         except DataError as error:
@@ -96,9 +80,7 @@ def _recording(file: "h5py.File", name: str, source: Source, unit: str, where: s
     data = group.get("eeg") if isinstance(group, h5py.Group) else None
     if not isinstance(data, h5py.Dataset):
         raise DataError(f"{where}: no data set eeg; expected (channels, samples); is this a file of LaBraM's form?")
-    # numbers of another file on this disk would get into the shards
-    if data.external or data.is_virtual or data.file.filename != file.filename:
-        raise DataError(f"{where}: its samples lie in other files; expected them in this one")
+    require_own(data, file, where)
     if missing := [name for name in ("chOrder", "rsFreq") if name not in data.attrs]:
         raise DataError(f"{where}: eeg has no attribute {missing[0]}; expected chOrder and rsFreq; write them into it")
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in data.attrs["chOrder"]]
@@ -139,10 +121,8 @@ def read_labram_hdf5(root: Path, options: dict[str, Any]) -> Iterator[Recording]
         ConfigError: h5py is not installed, or an option is unknown or not well formed.
         DataError: no file, no HDF5, or a group of another form.
     """
-    for path in _files(root, options):
-        if isinstance(path, Failure):
-            raise DataError(f"{root / path.name}: {path.message}")
+    for path, _ in readable(root, _where(options)):
         for source, name in _sources(path, options).items():
-            with _opened(path) as file:
+            with opened(path) as file:
                 recording = _recording(file, name, source, options.get("unit", "uV"), f"{path}, {name}")
             yield recording

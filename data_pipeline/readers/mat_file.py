@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroleon.common.errors import DataError
+from neuroleon.data_pipeline.readers.base import require_content
 
 
 def load_mat(path: Path, names: Sequence[str] = (), *, optional: Sequence[str] = (), **options: Any) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def load_mat(path: Path, names: Sequence[str] = (), *, optional: Sequence[str] =
     """
     from scipy.io import loadmat
 
+    require_content(path)
     try:
         fields = loadmat(path, variable_names=[*names, *optional] or None, **options)
     except Exception as error:  # damaged files raise everything from zlib.error to MemoryError

@@ -1,7 +1,5 @@
 """Recordings that mne reads: EDF, BDF, GDF, BrainVision, EEGLAB, FIF and CNT files."""
 
-import glob
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -11,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_content, require_options
 from neuroleon.data_pipeline.readers.edf_header import EdfHeader, read_edf_header
+from neuroleon.data_pipeline.readers.files import files_of, listed, one_file, readable
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.from_mne import BOUNDARIES, GAP, UNITS_UV, mne_columns, raw_boundaries, uv_factor
 from neuroleon.signals.montage import channel_kind
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".fif.gz", ".fif", ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt")
 EDF_UNITS = {"uV", "µV", "mV", "V"}  # the words that mne converts rightly; it takes every other one for volts
 _OPTIONS = {"files", "pattern", "unit"}
-COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}  # files that hold what a header file only names
 
 
 def _suffix(path: Path) -> str:
@@ -33,7 +31,8 @@ def _suffix(path: Path) -> str:
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         raise DataError(f"{path}: extension {path.suffix!r} is not read; expected one of {', '.join(SUFFIXES)}")
-    require_content(path)
+    for file in files_of(path):
+        require_content(file)
     return suffix
 
 
@@ -150,8 +149,8 @@ def read_recording(
         stim columns. Other columns are in `left_out`.
 
     Raises:
-        DataError: no such file, empty, damaged, cut short, of another format, in an unknown unit, an electrode that is
-            there twice, or no EEG column whose position is known.
+        DataError: the file or one beside it is not here, empty, damaged, cut short, of another format, in an unknown
+            unit, an electrode that is there twice, or no EEG column whose position is known.
         ConfigError: `unit` is no unit.
     """
     path = Path(path)
@@ -181,59 +180,17 @@ def read_recording(
     )
 
 
-def matching_files(root: Path, options: dict[str, Any]) -> list[tuple[Path, re.Match[str]]]:
-    """What lies below `root` and fits the glob `files` and, searched in its relative path, the regular expression
-    `pattern` of the options; sorted. Links to files that are not here are among them.
-
-    Raises:
-        ConfigError: one of the two is not well formed.
-    """
-    files, pattern = options.get("files", "*"), options.get("pattern", "")
-    try:
-        search = re.compile(pattern).search
-        paths = sorted(path for path in root.glob(files) if not path.is_dir())
-    except (re.error, ValueError, NotImplementedError) as error:
-        raise ConfigError(f"reader options files {files!r} and pattern {pattern!r}: {error}; mend the recipe") from None
-    found = [(path, search(path.relative_to(root).as_posix())) for path in paths]
-    return [(path, match) for path, match in found if match]
-
-
-def existing_files(root: Path, options: dict[str, Any]) -> list[tuple[Path, re.Match[str]] | Failure]:
-    """As `matching_files`, with links to files that are not here as failures.
-
-    Raises:
-        ConfigError: an option is not well formed.
-        DataError: nothing fits at all.
-    """
-    found = matching_files(root, options)
-    if not found:
-        raise DataError(f"{root}: no file fits the options {options}; check the folder and the recipe")
-    away = "a link to a file that is not here; fetch it (in a DataLad set: datalad get)"
-    return [
-        (path, match) if path.exists() else Failure(name=path.relative_to(root).as_posix(), message=away)
-        for path, match in found
-    ]
-
-
-def one_file(root: Path, path: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that ask for this file alone."""
-    return {**options, "files": glob.escape(path.relative_to(root).as_posix())}
-
-
 def locate_mne(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
     """What `read_mne` will say of every file, from its path alone."""
     require_options("mne", options, allowed=_OPTIONS)
-    for one in existing_files(root, options):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = listed(root, options)
+    yield from failures
+    for path, match in found:
         words = match.groupdict()
         suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
         name = words.get("recording") or path.name[: len(path.name) - len(suffix)]
         source = Source(recording=name, subject=words.get("subject") or "", group=words.get("group") or "")
-        beside = [path.with_suffix(other) for other in COMPANIONS.get(path.suffix.lower(), ())]
-        yield located(source, one_file(root, path, options), path, *(other for other in beside if other.is_file()))
+        yield located(source, one_file(root, path, options), *files_of(path))
 
 
 def read_mne(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
@@ -243,10 +200,7 @@ def read_mne(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
     `recording`, `group`, `label` (a label becomes the first event, as long as the recording); `unit`.
     """
     require_options("mne", options, allowed=_OPTIONS)
-    found = matching_files(root, options)
-    if not found:
-        raise DataError(f"{root}: no file matches the options {options}; check the folder and the recipe")
-    for path, match in found:
+    for path, match in readable(root, options):
         words = match.groupdict()
         recording = read_recording(path, unit=options.get("unit"))
         events = recording.events

@@ -14,8 +14,9 @@ from typing import Any
 from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_pickle
 from neuroleon.data_pipeline.readers.base import Failure, Located, located, require_content, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files
-from neuroleon.data_pipeline.readers.segments import Segment, by_recording, joined, named_channels, signal, word
+from neuroleon.data_pipeline.readers.files import listed
+from neuroleon.data_pipeline.readers.segments import by_recording, named_channels, signal, word
+from neuroleon.data_pipeline.readers.trials import Trial, joined
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
 from neuroleon.signals.from_mne import uv_factor
@@ -25,7 +26,7 @@ SFREQ = 200.0
 _SPELLINGS = (("X", "y"), ("signal", "label"))
 
 
-def _segment(path: Path, channels: list[str] | None) -> tuple[Segment, list[str]]:
+def _segment(path: Path, channels: list[str] | None, number: int) -> tuple[Trial, list[str]]:
     require_content(path)
     with path.open("rb") as file:
         value = load_pickle(file, str(path))
@@ -33,10 +34,12 @@ def _segment(path: Path, channels: list[str] | None) -> tuple[Segment, list[str]
     data, label = next((pair for pair in _SPELLINGS if pair[0] in keys), (None, None))
     if data is None:
         raise DataError(f"{path}: found {sorted(map(str, keys)) or type(value).__name__}; expected X, ch_names and y")
-    names = channels or [str(name) for name in value.get("ch_names") or ()]
+    told = value.get("ch_names") if channels is None else channels
+    names = [] if told is None else [str(name) for name in told]
     if not names:
         raise DataError(f"{path}: no ch_names; name its {len(value[data])} rows with the option channels")
-    return Segment(data=signal(value[data], len(names), str(path)), label=word(value.get(label), str(path))), names
+    eeg = signal(value[data], len(names), str(path))
+    return Trial(eeg=eeg, code=word(value.get(label), str(path)), info={"segment": number}), names
 
 
 def _found(root: Path, options: dict[str, Any]) -> tuple[dict[Source, list[str]], list[Failure]]:
@@ -46,11 +49,9 @@ def _found(root: Path, options: dict[str, Any]) -> tuple[dict[Source, list[str]]
         named_channels("neurolm_pickle", options["channels"])
     if "only" in options:
         return by_recording(dict.fromkeys(options["only"], ""), options["pattern"], str(root)), []
-    files = existing_files(root, {"files": options.get("files", "**/*.pkl")})
-    names = [one[0].relative_to(root).as_posix() for one in files if not isinstance(one, Failure)]
-    return by_recording(dict.fromkeys(names, ""), options["pattern"], str(root)), [
-        one for one in files if isinstance(one, Failure)
-    ]
+    files, failures = listed(root, {"files": options.get("files", "**/*.pkl")})
+    names = [path.relative_to(root).as_posix() for path, _ in files]
+    return by_recording(dict.fromkeys(names, ""), options["pattern"], str(root)), failures
 
 
 def locate_neurolm_pickle(root: Path, options: dict[str, Any]) -> Iterator[Located | Failure]:
@@ -85,9 +86,9 @@ def read_neurolm_pickle(root: Path, options: dict[str, Any]) -> Iterator[Recordi
         DataError: no file, a file of anything but arrays and plain values, or of another form.
     """
     for source, names in _found(root, options)[0].items():
-        pairs = [_segment(root / name, options.get("channels")) for name in names]
+        pairs = [_segment(root / name, options.get("channels"), number) for number, name in enumerate(names)]
         if unlike := [name for name, (_, ch_names) in zip(names, pairs) if ch_names != pairs[0][1]]:
             raise DataError(f"{root / unlike[0]}: other channels than {names[0]}; expected one order per recording")
         columns = eeg_columns(pairs[0][1], str(root / names[0]))
         segments = [segment for segment, _ in pairs]
-        yield joined(source, segments, columns, SFREQ, uv_factor(options.get("unit", "uV")))
+        yield joined(segments, columns, source, SFREQ, unit_uV=uv_factor(options.get("unit", "uV")))

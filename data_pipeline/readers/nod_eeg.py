@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.bids_sidecars import disagreeing
+from neuroleon.data_pipeline.readers.files import files_of, listed, one_file, readable
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -19,7 +23,6 @@ from neuroleon.signals.recording import Event, Recording
 PATTERN = r"(?P<subject>sub-\d+)_ses-(?P<session>ImageNet\d+)_task-ImageNet_run-(?P<run>\d+)_eeg\.set$"
 DETAILS = "derivatives/detailed_events"
 IMAGES = "stimuli/ImageNet"
-_SAME_S = 0.002  # `onset` is rounded to a millisecond
 _ANIMACY = {"true": "animate", "1": "animate", "false": "inanimate", "0": "inanimate"}
 _DEFAULTS: Options = {"files": "sub-*/ses-*/eeg/*_eeg.set", "code": "class"}
 
@@ -44,13 +47,11 @@ def _tables(root: Path, path: Path, match: re.Match[str]) -> tuple[Path, Path]:
 
 def locate_nod_eeg(root: Path, options: Options) -> Iterator[Located | Failure]:
     """Every run, by its path."""
-    for one in existing_files(root, _options(options)):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
-        beside = [file for file in (path.with_suffix(".fdt"), *_tables(root, path, match)) if file.is_file()]
-        yield located(_source(match), one_file(root, path, options), path, *beside)
+    found, failures = listed(root, _options(options))
+    yield from failures
+    for path, match in found:
+        files = (*files_of(path), *_tables(root, path, match))
+        yield located(_source(match), one_file(root, path, options), *files)
 
 
 def _onsets(path: Path, sfreq: float) -> list[float]:
@@ -62,15 +63,18 @@ def _onsets(path: Path, sfreq: float) -> list[float]:
     require_columns(path, rows, {"trial_type", "onset", "sample"})
     shown = [row for row in rows if row["trial_type"] == "stim_on"]
     try:
-        pairs = [(int(row["sample"]) / sfreq, float(row["onset"])) for row in shown]
+        sample = np.array([int(row["sample"]) for row in shown], float)
+        onset_s = np.array([float(row["onset"]) for row in shown])
     except ValueError as error:
         raise DataError(f"{path}: a sample or an onset is no number ({error}); fetch it again") from None
-    if apart := next((pair for pair in pairs if abs(pair[0] - pair[1]) > _SAME_S), None):
+    apart = np.flatnonzero(disagreeing(path, onset_s, sample, sfreq)).tolist()
+    if apart:
         raise DataError(
-            f"{path}: an event at {apart[1]:g} s lies at {apart[0]:g} s by its sample and the {sfreq:g} Hz of the "
-            "recording; do table and recording belong together?"
+            f"{path}: an event at {onset_s[apart[0]]:g} s lies at {sample[apart[0]] / sfreq:g} s by its sample and the "
+            f"{sfreq:g} Hz of the recording; do table and recording belong together?"
         )
-    return [by_sample for by_sample, _ in pairs]
+    by_sample: list[float] = (sample / sfreq).tolist()
+    return by_sample
 
 
 def _trials(path: Path, session: str, run: int) -> list[dict[str, str]]:
@@ -98,10 +102,7 @@ def read_nod_eeg(root: Path, options: Options) -> Iterator[Recording]:
         DataError: a file is absent, not fetched or damaged, or the two tables have different numbers of trials.
     """
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         events_path, details_path = _tables(root, path, match)
         recording = read_recording(path)
         onsets = _onsets(events_path, recording.sfreq)

@@ -6,24 +6,13 @@ The containers of pretrained models (LaBraM, NeuroLM, CBraMod, REVE, BrainOmni) 
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.splits import Source
-from neuroleon.signals.columns import Columns
-from neuroleon.signals.recording import Event, Recording
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """One segment: all columns of its container, float32 (n_columns, n_times), and the word for what it is."""
-
-    data: np.ndarray
-    label: str | None = None
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -104,29 +93,6 @@ def word(value: Any, where: str) -> str | None:
     if isinstance(value, int | float) and np.isfinite(value):
         return str(int(value)) if value == int(value) else repr(value)
     raise DataError(f"{where}: a label of type {type(value).__name__}; expected one number or text per segment")
-
-
-def joined(source: Source, segments: Sequence[Segment], columns: Columns, sfreq: float, uv: float) -> Recording:
-    """The recording of some segments; `uv` is microvolts per unit. A segment with a label becomes an event."""
-    starts = np.cumsum([0, *(segment.data.shape[1] for segment in segments)]).tolist()
-    index = list(columns.index)
-    return Recording(
-        eeg_uV=np.concatenate([segment.data[index] for segment in segments], axis=1) * np.float32(uv),
-        ch_names=columns.ch_names,
-        positions=columns.positions,
-        sfreq=sfreq,
-        events=tuple(
-            Event(start / sfreq, segment.label, segment.data.shape[1] / sfreq, {"segment": i})
-            for i, (start, segment) in enumerate(zip(starts, segments))
-            if segment.label is not None
-        ),
-        name=source.recording,
-        subject=source.subject,
-        group=source.group,
-        boundaries=tuple(starts[1:-1]),
-        left_out=columns.left_out,
-        name_map=columns.name_map,
-    )
 
 
 def positive_rate(reader: str, value: Any) -> float:

@@ -1,10 +1,10 @@
-"""Tables as text: the .tsv and .csv files that lie beside recordings."""
+"""Tables that lie beside recordings: .tsv and .csv files, which are text, and parquet files."""
 
 import csv
 import io
 from pathlib import Path
 
-from neuroleon.common.errors import DataError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import require_content
 
 
@@ -59,3 +59,25 @@ def require_columns(path: Path, rows: list[dict[str, str]], needed: set[str]) ->
         raise DataError(
             f"{path}: no column {', '.join(missing)}; found {', '.join(found) or 'no row'}; is this the right file?"
         )
+
+
+def read_rows(path: Path, needed: set[str]) -> list[dict[str, object]]:
+    """The rows of a parquet file.
+
+    Raises:
+        DataError: absent, damaged, or without a column that is needed.
+        ConfigError: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_table
+    except ImportError:
+        raise ConfigError(f'{path}: reading parquet needs pyarrow; pip install "neuroleon[formats]"') from None
+    try:
+        table = read_table(path)
+    except (OSError, ArrowException) as error:
+        raise DataError(f"{path}: not a readable parquet file ({type(error).__name__}); fetch it again") from None
+    if missing := sorted(needed - set(table.column_names)):
+        raise DataError(f"{path}: no column {', '.join(missing)}; found {', '.join(table.column_names)}")
+    rows: list[dict[str, object]] = table.to_pylist()
+    return rows

@@ -11,8 +11,9 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from neuroleon.common.errors import DataError
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.files import files_of, listed, one_file, readable
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -20,14 +21,17 @@ from neuroleon.signals.recording import Event, Recording
 PATTERN = r"(?P<subject>sub-\d+)_task-rsvp_eeg\.vhdr$"
 COLUMNS = {"onset", "duration", "eventnumber", "blocksequencenumber", "sequencenumber", "stim", "istarget"}
 PARTS = ("train", "validation", "test")
-_DEFAULTS: Options = {"files": "sub-*/eeg/*_eeg.vhdr", "validation_block": 11}
+LAST_BLOCK = 11  # of the twelve with training pictures
+_DEFAULTS: Options = {"files": "sub-*/eeg/*_eeg.vhdr", "validation_block": LAST_BLOCK}
 
 Row = dict[str, str]
 
 
 def _options(options: Options) -> Options:
     require_options("things_eeg1", options, allowed=set(_DEFAULTS))
-    return _DEFAULTS | options | {"pattern": PATTERN}
+    chosen = _DEFAULTS | options | {"pattern": PATTERN}
+    whole_number("things_eeg1", chosen, "validation_block", least=0, most=LAST_BLOCK)
+    return chosen
 
 
 def _events_path(path: Path) -> Path:
@@ -69,20 +73,16 @@ def _source(match: re.Match[str], part: str) -> Source:
 def locate_things_eeg1(root: Path, options: Options) -> Iterator[Located | Failure]:
     """The parts of each session, by its table of events."""
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
         try:
             parts = _read_events(_events_path(path), chosen["validation_block"])
         except DataError as error:
             yield Failure(name=path.relative_to(root).as_posix(), message=str(error))
             continue
-        files = [path.with_suffix(suffix) for suffix in (".vhdr", ".eeg", ".vmrk")]
         for part in parts:
-            here = (file for file in (*files, _events_path(path)) if file.is_file())
-            yield located(_source(match, part), one_file(root, path, options), *here)
+            yield located(_source(match, part), one_file(root, path, options), *files_of(path), _events_path(path))
 
 
 def read_things_eeg1(root: Path, options: Options) -> Iterator[Recording]:
@@ -96,10 +96,7 @@ def read_things_eeg1(root: Path, options: Options) -> Iterator[Recording]:
         DataError: a file is damaged, or an event lies outside of its recording.
     """
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         parts = _read_events(_events_path(path), chosen["validation_block"])
         whole = read_recording(path)
         last = max(int(rows[-1]["onset"]) for rows in parts.values())

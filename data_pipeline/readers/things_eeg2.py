@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_object_array
-from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
+from neuroleon.data_pipeline.readers.array_files import read_array, sampling_rate
+from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options, whole_number
+from neuroleon.data_pipeline.readers.files import Found, listed, one_file
 from neuroleon.data_pipeline.readers.trials import Trial, joined, runs
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -28,7 +29,6 @@ from neuroleon.signals.recording import Recording
 
 REPETITIONS = {"training": 4, "test": 80}
 PATTERN = re.compile(r"(?P<subject>sub-\d+)/(?:.*/)?preprocessed_eeg_(?P<kind>training|test)\.npy$")
-_CUT_OFF = 50  # samples before the event that NICE and ATM left in `times`
 
 _DEFAULTS: Options = {
     "files": "**/preprocessed_eeg_*.npy",
@@ -43,8 +43,7 @@ def _options(options: Options) -> Options:
     require_options("things_eeg2", options, allowed=set(_DEFAULTS))
     chosen = _DEFAULTS | options
     for name in ("validation_every", "trials_per_recording"):
-        if not isinstance(chosen[name], int) or chosen[name] < 1:
-            raise ConfigError(f"reader things_eeg2: {name} is {chosen[name]!r}; expected a whole number from 1 on")
+        whole_number("things_eeg2", chosen, name, least=1)
     return chosen
 
 
@@ -102,17 +101,13 @@ def _recordings(
             yield Source(recording=name, subject=match["subject"], group=part), trials[run]
 
 
-def _matched(root: Path, options: Options) -> Iterator[tuple[Path, re.Match[str]] | Failure]:
-    for one in existing_files(root, {"files": options["files"]}):
-        if isinstance(one, Failure):
-            yield one
-        elif match := PATTERN.search(one[0].relative_to(root).as_posix()):
-            yield one[0], match
-        else:
-            yield Failure(
-                name=one[0].relative_to(root).as_posix(),
-                message=f"{one[0]}: expected sub-NN/preprocessed_eeg_training.npy or ..._test.npy; rename it",
-            )
+def _matched(root: Path, options: Options) -> tuple[Found, list[Failure]]:
+    files, failures = listed(root, {"files": options["files"]})
+    names = {path: path.relative_to(root).as_posix() for path, _ in files}
+    found = [(path, match) for path, name in names.items() if (match := PATTERN.search(name))]
+    wrong = "expected sub-NN/preprocessed_eeg_training.npy or ..._test.npy; rename it"
+    others = names.keys() - dict(found).keys()
+    return found, [*failures, *(Failure(name=names[path], message=f"{path}: {wrong}") for path in sorted(others))]
 
 
 def locate_things_eeg2(root: Path, options: Options) -> Iterator[Located | Failure]:
@@ -120,43 +115,11 @@ def locate_things_eeg2(root: Path, options: Options) -> Iterator[Located | Failu
     chosen = _options(options)
     metadata = root / chosen["metadata"]
     pictures = read_pictures(metadata)
-    for one in _matched(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = _matched(root, chosen)
+    yield from failures
+    for path, match in found:
         for source, _ in _recordings(match, pictures, chosen):
             yield located(source, one_file(root, path, options), path, metadata)
-
-
-def read_array(path: Path, leading: tuple[int, ...]) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Data (*leading, channel, time), channel names, and seconds from the event of each sample.
-
-    Raises:
-        DataError: not such a file, or of another shape.
-    """
-    content, needed = load_object_array(path), {"preprocessed_eeg_data", "ch_names", "times"}
-    if not isinstance(content, dict) or not needed <= content.keys():
-        found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise DataError(
-            f"{path}: found {found}, expected a dictionary with {', '.join(sorted(needed))}; is this the right file?"
-        )
-    data, times = np.asarray(content["preprocessed_eeg_data"]), np.asarray(content["times"], float)
-    names = [str(name) for name in content["ch_names"]]
-    if data.shape[-1:] == (len(times) - _CUT_OFF,):
-        times = times[_CUT_OFF:]
-    expected = (*leading, len(names), len(times))
-    if data.shape != expected or len(times) < 2:
-        raise DataError(
-            f"{path}: data {data.shape}, expected {expected}, as the list of pictures, ch_names and times have it; do "
-            "the files belong together?"
-        )
-    return data, names, times
-
-
-def sampling_rate(times: np.ndarray) -> float:
-    """Hz, to three places, of samples at these seconds."""
-    return float(round((len(times) - 1) / (times[-1] - times[0]), 3))
 
 
 def read_things_eeg2(root: Path, options: Options) -> Iterator[Recording]:
@@ -172,10 +135,7 @@ def read_things_eeg2(root: Path, options: Options) -> Iterator[Recording]:
     """
     chosen = _options(options)
     pictures = read_pictures(root / chosen["metadata"])
-    for one in _matched(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in _matched(root, chosen)[0]:  # the others are listed by locate
         kind = match["kind"]
         data, names, times = read_array(path, (len(pictures[kind]), REPETITIONS[kind]))
         columns = eeg_columns(names, str(path))

@@ -13,7 +13,7 @@ import numpy as np
 from neuroleon.common.errors import DataError
 from neuroleon.common.unpickle import load_object_array
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, one_file
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
 from neuroleon.data_pipeline.readers.things_eeg2 import concept_word, read_pictures, shown
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
@@ -43,12 +43,10 @@ def _source(match: re.Match[str]) -> Source:
 def locate_things_eeg2_raw(root: Path, options: Options) -> Iterator[Located | Failure]:
     """Every file, by its path."""
     chosen = _options(options)
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            yield one
-        else:
-            files = (one[0], root / chosen["metadata"])
-            yield located(_source(one[1]), one_file(root, one[0], options), *files)
+    found, failures = listed(root, chosen)
+    yield from failures
+    for path, match in found:
+        yield located(_source(match), one_file(root, path, options), path, root / chosen["metadata"])
 
 
 def _events(
@@ -82,10 +80,7 @@ def read_things_eeg2_raw(root: Path, options: Options) -> Iterator[Recording]:
     """
     chosen = _options(options)
     pictures = read_pictures(root / chosen["metadata"])
-    for one in existing_files(root, chosen):
-        if isinstance(one, Failure):
-            continue  # listed by locate
-        path, match = one
+    for path, match in readable(root, chosen):
         content = load_object_array(path)
         if not isinstance(content, dict) or not {"raw_eeg_data", "ch_names", "sfreq"} <= content.keys():
             raise DataError(
@@ -107,6 +102,7 @@ def read_things_eeg2_raw(root: Path, options: Options) -> Iterator[Recording]:
             name=source.recording,
             subject=source.subject,
             group=source.group,
-            left_out=columns.left_out | ({"(events)": f"{n_targets} targets of the task"} if n_targets else {}),
+            left_out=columns.left_out,
             name_map=columns.name_map,
+            skipped={"pictures: targets of the task": n_targets} if n_targets else {},
         )

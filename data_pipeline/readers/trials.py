@@ -15,10 +15,13 @@ from neuroleon.signals.recording import Event, Recording
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One trial: `eeg` (n_columns, n_times) as the file has it, the word of its class, and what else is known of it."""
+    """One trial: `eeg` (n_columns, n_times) as the file has it, the word of its class, and what else is known of it.
+
+    Without a word there is no event.
+    """
 
     eeg: np.ndarray
-    code: str
+    code: str | None
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -30,16 +33,14 @@ def joined(
     *,
     before_s: float = 0.0,
     unit_uV: np.ndarray | float = 1.0,
-    left_out: dict[str, str] | None = None,
     skipped: dict[str, int] | None = None,
 ) -> Recording:
-    """A recording of trials, with a boundary between each two and one event each.
+    """A recording of trials, with a boundary between each two and an event for each that has a word.
 
     Args:
         columns: those of the trials' rows that are used.
         before_s: seconds of a trial before its event, which lasts to the trial's end.
         unit_uV: microvolts per unit of the file, one for all rows or (n_columns,).
-        left_out: what the recording does not hold, besides columns, and why.
         skipped: trials of the file that are not among them, by reason.
 
     Raises:
@@ -56,6 +57,7 @@ def joined(
     events = tuple(
         Event(edge / sfreq + before_s, trial.code, trial.eeg.shape[1] / sfreq - before_s, trial.info)
         for edge, trial in zip(edges, trials, strict=False)
+        if trial.code is not None
     )
     return Recording(
         eeg_uV=eeg_uV,
@@ -67,7 +69,7 @@ def joined(
         subject=source.subject,
         group=source.group,
         boundaries=tuple(edges[1:-1]),
-        left_out=columns.left_out | (left_out or {}),
+        left_out=columns.left_out,
         name_map=columns.name_map,
         skipped=skipped or {},
     )

@@ -17,7 +17,8 @@ from typing import Any
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, matching_files, one_file, read_recording
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
+from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.readers.tuh_report import read_section
 from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.recording import Event, Recording
@@ -31,7 +32,7 @@ EVENTS = {1: "spsw", 2: "gped", 3: "pled", 4: "eyem", 5: "artf", 6: "bckg"}  # t
 
 
 def _where(options: Options) -> dict[str, Any]:
-    """What `matching_files` needs, after a check of the options."""
+    """What `listed` needs, after a check of the options."""
     require_options("tuh", options, needed={"corpus"}, allowed={"files", "section"})
     corpus = options["corpus"]
     if corpus not in _PATTERNS:
@@ -59,12 +60,10 @@ def _beside(path: Path, options: Options) -> list[Path]:
 
 def locate_tuh(root: Path, options: Options) -> Iterator[Located | Failure]:
     """Every file by its path."""
-    for one in existing_files(root, _where(options)):
-        if isinstance(one, Failure):
-            yield one
-        else:
-            path, match = one
-            yield located(_source(match), one_file(root, path, options), path, *_beside(path, options))
+    found, failures = listed(root, _where(options))
+    yield from failures
+    for path, match in found:
+        yield located(_source(match), one_file(root, path, options), path, *_beside(path, options))
 
 
 def read_events(path: Path) -> tuple[Event, ...]:
@@ -111,10 +110,7 @@ def read_tuh(root: Path, options: Options) -> Iterator[Recording]:
     Raises:
         DataError: a file is damaged, or its labels or the section of its report are absent.
     """
-    found = matching_files(root, _where(options))
-    if not found:
-        raise DataError(f"{root}: no file fits {_where(options)}; check the folder and the recipe")
-    for path, match in found:
+    for path, match in readable(root, _where(options)):
         if options["corpus"] == "tuev":
             events = read_events(path.with_suffix(".rec"))
             recording = read_recording(path)

@@ -18,8 +18,9 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.array_files import numbers
 from neuroleon.data_pipeline.readers.base import Failure, Located, Options, located, require_options
+from neuroleon.data_pipeline.readers.files import listed, one_file, readable
+from neuroleon.data_pipeline.readers.hdf5_file import opened, require_own
 from neuroleon.data_pipeline.readers.mat_file import load_mat
-from neuroleon.data_pipeline.readers.mne_raw import existing_files, matching_files, one_file
 from neuroleon.data_pipeline.readers.trials import Trial, joined
 from neuroleon.data_pipeline.splits import SPLITS, Source
 from neuroleon.signals.columns import eeg_columns
@@ -63,19 +64,21 @@ def _from_version_5(path: Path) -> _Sentences:
 
 
 def _from_hdf5(path: Path) -> _Sentences:
-    try:
-        import h5py
-    except ImportError:
-        raise ConfigError(f'{path}: an HDF5 file needs h5py: pip install "neuroleon[formats]"') from None
-    with h5py.File(path) as file:
-        data = file["sentenceData"]
-        for text, raw in zip(data["content"][:, 0], data["rawData"][:, 0], strict=True):
+    with opened(path) as file:
+        if "sentenceData" not in file or not {"content", "rawData"} <= file["sentenceData"].keys():
+            raise DataError(f"{path}: no sentenceData with content and rawData; is this a file of the data set?")
+        contents, raws = (file["sentenceData"][name] for name in ("content", "rawData"))
+        for fields in (contents, raws):
+            require_own(fields, file, str(path))
+        for text, raw in zip(contents[:, 0], raws[:, 0], strict=True):
+            require_own(file[text], file, str(path))
             characters = [] if "MATLAB_empty" in file[text].attrs else file[text][()].ravel()
-            yield "".join(map(chr, characters)), partial(_transposed, file, raw)
+            yield "".join(map(chr, characters)), partial(_transposed, file, raw, str(path))
 
 
-def _transposed(file: Any, reference: Any) -> np.ndarray:
+def _transposed(file: Any, reference: Any, where: str) -> np.ndarray:
     """An array of an HDF5 file with its axes in the order that MATLAB shows: the file has them the other way round."""
+    require_own(file[reference], file, where)
     return np.asarray(file[reference][()]).T
 
 
@@ -131,11 +134,9 @@ def _source(subject: str, task: str, part: str) -> Source:
 def locate_zuco(root: Path, options: Options) -> Iterator[Located | Failure]:
     """Three recordings of every file, by its name."""
     where, parts = _options(options)
-    for one in existing_files(root, where):
-        if isinstance(one, Failure):
-            yield one
-            continue
-        path, match = one
+    found, failures = listed(root, where)
+    yield from failures
+    for path, match in found:
         for part in parts:
             yield located(_source(match[1], match[2], part), {**one_file(root, path, options), "part": part}, path)
 
@@ -150,10 +151,7 @@ def read_zuco(root: Path, options: Options) -> Iterator[Recording]:
         DataError: the file is damaged, or a part has no sentence with EEG.
     """
     where, parts = _options(options)
-    found = matching_files(root, where)
-    if not found:
-        raise DataError(f"{root}: no file fits {where}; expected files such as resultsZAB_SR.mat")
-    for path, match in found:
+    for path, match in readable(root, where):
         trials, skipped = _parts(path, match[2], parts)
         for part in parts:
             if not trials[part]:

@@ -150,11 +150,30 @@ def test_events_come_from_the_table_and_not_from_the_file(tmp_path: Path) -> Non
     ]
     assert [e.info.get("stim") for e in recording.events] == ["a.png", None, "b.png"]
     assert recording.boundaries == (768,)
-    assert recording.left_out["(events)"] == "onset and sample disagree in 1 rows; sample was taken"
+    assert recording.notes == {"events: onset and sample disagree, sample was taken": 1}
     assert [e.code for e in read(tmp_path, event_column="stim").events] == ["a.png", "b.png"]
     assert [e.code for e in read(tmp_path, event_column=None).events] == ["Anna Muster coughs"]
     (folder / "sub-01_task-look_events.tsv").unlink()
     assert [e.code for e in read(tmp_path).events] == ["Anna Muster coughs"]
+
+
+@pytest.mark.parametrize("rate", [2 * RATE, RATE * 1.01, RATE / 2])
+def test_samples_counted_at_another_rate_are_refused(tmp_path: Path, rate: float) -> None:
+    times = [*range(1, 11)]
+    rows = [[f"{t}", "0", f"{t * rate:.0f}", "left"] for t in times]
+    one_recording(tmp_path, [["onset", "duration", "sample", "trial_type"], *rows])
+    with pytest.raises(DataError, match=r"disagree in \d+ of 10 rows; the event at \d s lies at .*leave the wrong one"):
+        read(tmp_path)
+
+
+def test_samples_of_a_few_rows_counted_at_another_rate_are_refused_and_one_off_is_not(tmp_path: Path) -> None:
+    rows = [[f"{t}", "0", f"{t * RATE}", "left"] for t in range(1, 9)]
+    mixed = [*rows, *([f"{t}", "0", f"{t * RATE * 2}", "left"] for t in (1.5, 2.5, 3.5))]
+    one_recording(tmp_path, [["onset", "duration", "sample", "trial_type"], *mixed])
+    with pytest.raises(DataError, match="disagree in 3 of 11 rows"):
+        read(tmp_path)
+    one_recording(tmp_path, [["onset", "duration", "sample", "trial_type"], *mixed[:-1]])
+    assert sorted(event.onset_s for event in read(tmp_path).events) == [1, 2, 3, 3, 4, 5, 5, 6, 7, 8]
 
 
 def test_onsets_that_are_samples_are_refused_until_the_recipe_says_so(tmp_path: Path) -> None:
@@ -284,11 +303,11 @@ def test_few_electrodes_are_placed_by_their_unit_and_by_name_where_it_is_wrong(
 def test_electrodes_in_an_unknown_frame_are_not_used_and_it_is_said(tmp_path: Path) -> None:
     folder = one_recording(tmp_path)
     write_table(folder / "sub-01_electrodes.tsv", [["name", "x", "y", "z"], ["Fz", "1", "2", "3"]])
-    assert read(tmp_path).left_out["(positions)"] == "electrodes.tsv without a coordsystem.json, not used"
+    assert read(tmp_path).notes == {"positions: electrodes.tsv without a coordsystem.json, not used": 1}
     told = {"EEGCoordinateSystem": "Other", "EEGCoordinateUnits": "mm"}
     (folder / "sub-01_coordsystem.json").write_text(json.dumps(told))
     recording = read(tmp_path)
-    assert recording.left_out["(positions)"] == "electrodes.tsv in coordinates 'Other' and unit 'mm', not used"
+    assert recording.notes == {"positions: electrodes.tsv in coordinates 'Other' and unit 'mm', not used": 1}
     np.testing.assert_array_equal(recording.positions, electrode_positions(recording.ch_names))
     (folder / "sub-01_coordsystem.json").write_text("[1]")
     with pytest.raises(DataError, match="expected a JSON object"):
@@ -323,7 +342,7 @@ def test_an_eeglab_file_is_in_microvolts_whatever_the_table_says(tmp_path: Path)
     )
     recording = read(tmp_path)
     np.testing.assert_allclose(recording.eeg_uV, eeg()[:4], atol=0.01)
-    assert "channels.tsv says V" in recording.left_out["(unit)"]
+    assert [note for note in recording.notes if "channels.tsv says V" in note]
     np.testing.assert_allclose(read(tmp_path, unit="V").eeg_uV, eeg()[:4] * 1e6, rtol=1e-3)
 
 

@@ -92,7 +92,7 @@ def test_derivations_are_not_referenced_again_and_the_shard_keeps_both_electrode
     assert info["positions"][8][3:] == [None, None, None]
     expected = made.recording.positions
     trial = load_trials(mixed / "out" / "banana", "train", None, 0).trials[0].window
-    clean, *varied = _variants(record, _Shard(None, 0, 1, Path("x"), 3, 0))
+    clean, *varied = _variants(record, _Shard("x", "train", "", 0, 1, Path("x"), 3, 0))
     for window in (trial, clean):
         assert window.positions.dtype == np.float32
         np.testing.assert_allclose(window.positions, expected, atol=1e-4)  # NaN where NaN

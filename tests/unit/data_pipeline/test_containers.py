@@ -238,12 +238,16 @@ def test_pickles_become_shards_with_the_splits_of_their_folders(tmp_path: Path) 
 def test_pickles_without_names_or_labels_and_those_of_tuev(tmp_path: Path) -> None:
     tuev = {"signal": eeg(1, 1000), "offending_channel": np.array([3.0]), "label": np.array([6.0])}
     (tmp_path / "a-0.pkl").write_bytes(pickle.dumps(tuev))
-    (tmp_path / "b-0.pkl").write_bytes(pickle.dumps({"X": eeg(2, 800), "ch_names": NAMES}))
+    (tmp_path / "b-0.pkl").write_bytes(pickle.dumps({"X": eeg(2, 800), "ch_names": np.array(NAMES)}))
     options = {"pattern": r"^(?P<recording>\w)-", "channels": NAMES}
     a, b = read("neurolm_pickle", tmp_path, options)
     assert [e.code for e in a.events] == ["6"]
     assert b.events == ()
     np.testing.assert_allclose(a.eeg_uV, eeg(1, 1000), rtol=1e-5)
+    (tmp_path / "a-0.pkl").rename(tmp_path / "c-0.pkl")
+    own = next(READERS["neurolm_pickle"].read(tmp_path, {"pattern": options["pattern"]}))
+    assert (own.name, own.ch_names) == ("b", b.ch_names)  # the names of its own file, an array there
+    (tmp_path / "c-0.pkl").rename(tmp_path / "a-0.pkl")
     with pytest.raises(DataError, match=r"a-0\.pkl: no ch_names; name its 5 rows"):
         read("neurolm_pickle", tmp_path, {"pattern": options["pattern"]})
     with pytest.raises(DataError, match="5 rows, expected one for each of 4"):
@@ -482,6 +486,21 @@ def test_brainomnis_segments_come_with_the_places_of_their_electrodes(tmp_path: 
     half = torch.load(path, weights_only=True)
     torch.save({**half, "x": half["x"].bfloat16()}, path)
     np.testing.assert_allclose(read("brainomni_pt", tmp_path, BRAINOMNI)[0].eeg_uV, first.eeg_uV, rtol=0.01)
+
+
+def test_two_folders_of_one_name_are_no_recording_until_the_pattern_tells_them_apart(tmp_path: Path) -> None:
+    write_brainomni(tmp_path)
+    path = tmp_path / BRAINOMNI["metadata"]
+    base = tmp_path / "data/processed_evaluate/TUAB/BrainOmni"
+    for old, new in (("aaaaaa_s001_t000", "A/rec1"), ("bbbbbb_s001_t000", "B/rec1")):
+        (base / new).parent.mkdir()
+        (base / old).rename(base / new)
+        path.write_text(path.read_text().replace(f"/{old}/", f"/{new}/"))
+    with pytest.raises(ConfigError, match=r"A/rec1 and .*B/rec1 would both be the recording 'rec1'"):
+        read("brainomni_pt", tmp_path, BRAINOMNI)
+    pattern = r"(?P<recording>[^/]+/[^/]+)/[^/]+$"
+    names = [recording.name for recording in read("brainomni_pt", tmp_path, BRAINOMNI | {"pattern": pattern})]
+    assert names == ["A/rec1", "B/rec1", "BrainOmni/cccccc_s001_t000"]
 
 
 def test_brainomnis_segments_become_shards(tmp_path: Path) -> None:

@@ -93,6 +93,17 @@ def test_seed_goes_into_shards(tmp_path: Path) -> None:
             assert not [word for word in (b"20131016", b"djc") if word in path.read_bytes()], path.name
 
 
+def test_seed_without_its_labels_says_so_and_goes_on_when_they_come(tmp_path: Path) -> None:
+    folder = tmp_path / "seed" / "Preprocessed_EEG"
+    write_seed(folder, ("15_20131016.mat",))
+    labels_file = folder / "label.mat"
+    labels_file.rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"label\.mat: no such file"):
+        prepare(tmp_path, "seed")
+    (tmp_path / "away").rename(labels_file)
+    assert prepare(tmp_path, "seed").samples == {"test": 15}
+
+
 @pytest.mark.parametrize("damage", ["no label.mat", "label 2", "a clip less", "61 columns", "cut", "complex"])
 def test_a_damaged_seed_file_is_refused(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "s"
@@ -111,7 +122,7 @@ def test_a_damaged_seed_file_is_refused(tmp_path: Path, damage: str) -> None:
     else:
         path.write_bytes(path.read_bytes()[:100_000])
     message = {
-        "no label.mat": r"label\.mat: not a readable",
+        "no label.mat": r"label\.mat: no such file",
         "label 2": "label 2; expected 1, 0 or -1",
         "a clip less": r"clips \[.*\], expected 1 to 15",
         "61 columns": r"clip 1: found float64 \(61, 9\), expected numbers \(62, any\)",

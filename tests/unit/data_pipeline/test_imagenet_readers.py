@@ -68,7 +68,8 @@ def test_imagenet_eeg_follows_the_split_by_image(tmp_path: Path) -> None:
     train = found["sub-1-train"]
     assert (train.subject, train.group, train.sfreq, train.ch_names[0]) == ("sub-1", "train", 1000.0, "Fp1")
     assert train.ch_names[17:19] + train.ch_names[127:] == ("CP5", "CP1", "I2")
-    assert train.left_out == {"(trials)": "1 of 4: not 450 to 600 samples long"}
+    assert train.skipped == {"trials: not 450 to 600 samples long": 1}
+    assert not train.left_out
     assert train.boundaries == (499, 999)  # pictures 1, 2, 3; picture 0 was too short
     np.testing.assert_array_equal(train.eeg_uV[:, 499:999], trials[12]["eeg"].numpy())
     assert [(event.onset_s, event.code) for event in train.events] == [
@@ -109,6 +110,19 @@ def test_imagenet_eeg_of_one_subject_with_order_and_crop(tmp_path: Path) -> None
             list(READERS["imagenet_eeg"].read(tmp_path, OPTIONS))
 
 
+def test_a_split_that_mixes_pictures_or_leaves_trials_out_is_refused(tmp_path: Path) -> None:
+    write_imagenet_eeg(tmp_path)
+    read, path = READERS["imagenet_eeg"].read, tmp_path / OPTIONS["splits"]
+    single = {"train": list(range(24)), "val": list(range(24, 30)), "test": list(range(30, 36))}
+    torch.save({"splits": [single]}, path)
+    with pytest.raises(DataError, match=r"36 of 48 trials.*_single goes with subjects: \[4\]"):
+        list(read(tmp_path, OPTIONS))
+    mixed = {"train": list(range(33)), "val": list(range(33, 42)), "test": list(range(42, 48))}
+    torch.save({"splits": [mixed]}, path)
+    with pytest.raises(DataError, match="picture 5 is in train and validation"):
+        list(read(tmp_path, OPTIONS))
+
+
 def test_raw_counts_become_microvolts_channel_by_channel(tmp_path: Path) -> None:
     trials = write_imagenet_eeg(tmp_path, raw=True)
     options = OPTIONS | {"file": "eeg_signals_raw_with_mean_std.pth", "subjects": [5]}
@@ -127,6 +141,9 @@ def test_imagenet_eeg_becomes_shards(tmp_path: Path, name: str) -> None:
     assert report.samples == {"train": 23, "validation": 12, "test": 11}
     assert report.labels["test"] == {"sorrel": 6, "parachute": 5}
     assert not report.failures
+    assert report.notes["of 2 pictures of the test split are in training too"] == 0
+    assert "      0  of 2 pictures of the test split are in training too" in str(report)
+    assert report.left_out["trials: not 450 to 600 samples long"] == 2
     assert report.notes["window without its picture: the file is not here"] == 40
     with_picture = [record for record in shards["test"] if "png" in record]
     assert len(with_picture) == 6

@@ -172,9 +172,9 @@ def test_pictures_that_are_in_training_too_are_counted(tmp_path: Path, shown_aga
     details.write_bytes(details.read_bytes().replace(b"n01440760_802", b"n01440760_102" if shown_again else b"new"))
     for _ in range(2):
         report, _ = prepare("nod_eeg", tmp_path)
-        assert report.notes["of 4 test pictures are in training too"] == shown_again
-        assert f"{shown_again}  of 4 test pictures are in training too" in str(report)
-        assert report.notes["of 4 validation pictures are in training too"] == 0
+        assert report.notes["of 4 pictures of the test split are in training too"] == shown_again
+        assert f"{shown_again}  of 4 pictures of the test split are in training too" in str(report)
+        assert report.notes["of 4 pictures of the validation split are in training too"] == 0
 
 
 def test_tables_of_nod_that_disagree_are_refused(tmp_path: Path) -> None:
@@ -310,6 +310,13 @@ def test_raw_alljoined_blocks_are_read_by_their_folders(tmp_path: Path) -> None:
     assert [one.name for one in beyond] == ["raw_eeg/sub-08/session_02/block_20/recording.edf"]
 
 
+def test_pictures_that_were_deleted_are_no_events_and_are_counted(tmp_path: Path) -> None:
+    write_block(tmp_path, "sub-08/session_02/block_05", [*TRAINING, "stim_train,12,1,5"])
+    (train,) = READERS["alljoined_16m"].read(tmp_path, {})
+    assert [event.info["picture"] for event in train.events] == [7, 8]
+    assert train.skipped == {"pictures: marked as deleted": 1}
+
+
 def test_raw_alljoined_becomes_shards(tmp_path: Path) -> None:
     folder = tmp_path / "alljoined_16m"
     categories = {
@@ -323,6 +330,11 @@ def test_raw_alljoined_becomes_shards(tmp_path: Path) -> None:
     write_block(folder, "sub-01/session_02/block_06", ["stim_test,16550,-1,1"])  # not where the design has it
     write_block(folder, "sub-01/session_02/block_07", ["stim_train,9,-1,1"])  # a picture that no table has
     picture(folder / "stimuli/images/16550.jpg", 200)
+    table = folder / "preprocessed_eeg" / "experiment_metadata_categories.parquet"
+    table.rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"gave no sample(.|\n)*categories\.parquet"):
+        prepare("alljoined_16m", tmp_path)
+    (tmp_path / "away").rename(table)
     report, shards = prepare("alljoined_16m", tmp_path)
     assert report.samples == {"train": 2, "validation": 2, "test": 2}
     assert report.labels == {
@@ -331,6 +343,8 @@ def test_raw_alljoined_becomes_shards(tmp_path: Path) -> None:
         "test": {"food": 2},
     }
     assert {failure.name for failure in report.failures} == {f"sub-01-session_02-block_0{n}" for n in (6, 7)}
+    assert report.notes["of 2 pictures of the validation split are in training too"] == 2
+    assert report.notes["of 1 pictures of the test split are in training too"] == 0
     assert ["png" in record for record in shards["test"]] == [True, True]
 
 

@@ -292,6 +292,9 @@ def test_a_brainvision_file_comes_in_microvolts_with_its_markers(tmp_path: Path)
     np.testing.assert_allclose(recording.eeg_uV, [sine(5), sine(6)], atol=0.1)
     assert [(e.onset_s, e.code) for e in recording.events] == [(1.0, "Stimulus/S  3")]
     np.testing.assert_allclose(read_recording(tmp_path / "a.vhdr", unit="mV").eeg_uV[0], sine(5) * 1e3, atol=100)
+    (tmp_path / "a.eeg").write_text("/annex/objects/MD5E-s4096--0123456789abcdef0123456789abcdef.eeg\n")
+    with pytest.raises(DataError, match=r"a\.eeg: a git-annex pointer, not the file itself"):
+        read_recording(tmp_path / "a.vhdr")
 
 
 def test_the_pattern_of_a_recipe_names_subject_group_and_label(tmp_path: Path) -> None:
@@ -303,7 +306,7 @@ def test_the_pattern_of_a_recipe_names_subject_group_and_label(tmp_path: Path) -
     assert [(r.name, r.subject, r.group) for r in found] == [("sub10_2", "sub10", "2"), ("sub2_1", "sub2", "1")]
     label = found[0].events[0]
     assert (label.code, label.onset_s, label.duration_s, label.info) == ("car", 0.0, 10.0, {"label": "car"})
-    with pytest.raises(DataError, match="no file matches"):
+    with pytest.raises(DataError, match="no file fits"):
         list(READERS["mne"].read(tmp_path, options | {"pattern": "flower"}))
     with pytest.raises(ConfigError, match="glob"):
         list(READERS["mne"].read(tmp_path, {"files": "*", "glob": "*"}))

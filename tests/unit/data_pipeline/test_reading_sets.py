@@ -204,6 +204,22 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, version: str, damage:
     assert "resultsZAB_NR.mat" in str(error.value)
 
 
+@pytest.mark.parametrize("trick", ["link", "external"])
+def test_a_file_cannot_bring_in_another_file_of_this_disk(tmp_path: Path, trick: str) -> None:
+    path, secret = tmp_path / "resultsZAB_NR.mat", tmp_path / "other"
+    write_hdf5(secret, sentences())
+    write_hdf5(path, sentences())
+    with h5py.File(path, "r+") as file:
+        if trick == "link":
+            del file["sentenceData"]
+            file["sentenceData"] = h5py.ExternalLink(str(secret), "sentenceData")
+        else:
+            raw = file["#refs#"].create_dataset("secret", (2500, 105), "f4", external=str(secret))
+            file["sentenceData"]["rawData"][0, 0] = raw.ref
+    with pytest.raises(DataError, match=r"resultsZAB_NR\.mat: its samples lie in other files"):
+        list(READERS["zuco"].read(tmp_path, {}))
+
+
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_hdf5(tmp_path / "resultsZAB_NR.mat", sentences()[:1])
     monkeypatch.setitem(sys.modules, "h5py", None)

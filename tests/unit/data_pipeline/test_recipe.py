@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from neuroleon.common.errors import ConfigError
+from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.data_pipeline.recipe import (
     MAX_BYTES,
     LabelSpec,
@@ -35,6 +36,23 @@ def write(tmp_path: Path, changes: dict) -> Path:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({key: item for key, item in value.items() if item is not None}))
     return path
+
+
+@pytest.mark.parametrize(
+    ("reader", "name"),
+    [
+        ("alljoined1", "validation_every"),
+        ("alljoined_16m", "validation_block"),
+        ("alljoined_flat", "trials_per_recording"),
+        ("eeg_imagenet", "validation"),
+        ("things_eeg1", "validation_block"),
+        ("things_eeg2", "validation_every"),
+    ],
+)
+@pytest.mark.parametrize("value", ["19", True, 2.0, -1])
+def test_an_option_that_counts_is_a_whole_number(tmp_path: Path, reader: str, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"reader {reader}: {name} is .*; expected a whole number from \d+"):
+        list(READERS[reader].read(tmp_path, {name: value}))
 
 
 def test_a_recipe_is_read(tmp_path: Path) -> None:

@@ -165,11 +165,18 @@ def test_raw_things_eeg2_comes_in_microvolts_without_targets(tmp_path: Path) -> 
         (0.9, "concept 22", 43),
         (1.1, "concept 1", 0),
     ]
-    assert train.left_out == {"stim": "stim, read as events", "(events)": "1 targets of the task"}
+    assert train.left_out == {"stim": "stim, read as events"}
+    assert train.skipped == {"pictures: targets of the task": 1}
     report, shards = prepare("things_eeg2_raw", tmp_path)
     assert report.samples == {"train": 3, "validation": 3, "test": 4}
+    assert report.left_out == {"pictures: targets of the task": 2}
     assert report.labels["test"] == {"aircraft carrier": 2, "antelope": 2}
     assert [record["json"]["onset_s"] for record in shards["train"] if "png" in record] == [0.5]
+    metadata = folder / "image_set" / "image_metadata.npy"
+    metadata.rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"gave no sample(.|\n)*image_metadata\.npy"):
+        prepare("things_eeg2_raw", tmp_path)
+    (tmp_path / "away").rename(metadata)
     data[63, 500] = 45
     save_raw(here / "raw_eeg_training.npy", data)
     with pytest.raises(DataError, match="1 to 45, expected 1 to 44"):
@@ -319,7 +326,13 @@ def test_things_eeg1_becomes_shards(tmp_path: Path) -> None:
 def test_events_that_do_not_fit_the_recording_are_refused(tmp_path: Path) -> None:
     write_things_eeg1(tmp_path, "sub-02")
     data = tmp_path / "sub-02" / "eeg" / "sub-02_task-rsvp_eeg.eeg"
-    data.write_bytes(data.read_bytes()[: 63 * 2 * 4000])
+    whole = data.read_bytes()
+    data.unlink()
+    data.symlink_to("annex")
+    with pytest.raises(DataError, match=r"rsvp_eeg\.eeg: a link to a file that is not here"):
+        list(READERS["things_eeg1"].read(tmp_path, {}))
+    data.unlink()
+    data.write_bytes(whole[: 63 * 2 * 4000])
     with pytest.raises(DataError, match="sample 4100 of 4000"):
         list(READERS["things_eeg1"].read(tmp_path, {}))
     table = tmp_path / "sub-02" / "eeg" / "sub-02_task-rsvp_events.tsv"
