@@ -4,7 +4,7 @@
     OUT/NAME/recipe.json            labels, sentences, question and pictures of each label, for later stages
     OUT/NAME/preprocess.json        the signal settings
     OUT/NAME/pictures/KEY.png       every picture that a sample with a label carries or could carry
-    OUT/NAME/.tasks/                what is done, for a run that goes on; not to be passed on: it names what failed or lacks
+    OUT/NAME/.tasks/                what is done, for a run that goes on; it names what failed: do not pass it on
 
 A task is made of recordings of one split; `launch.py` runs them here, on SLURM or on Ray. Codes of events
 without a label are free text: the run that reads them shows them, and they are kept nowhere.

@@ -101,7 +101,7 @@ def test_derivations_are_not_referenced_again_and_the_shard_keeps_both_electrode
 
 def test_augmentation_keeps_each_derivation_with_its_electrodes(mixed: Path) -> None:
     record = ShardReader(mixed / "out" / "banana", "train")[0]
-    clean = _variants(record, _Shard(None, 0, 1, Path("x"), 1, 0))[0]
+    clean = _variants(record, _Shard("x", "train", "", 0, 1, Path("x"), 1, 0))[0]
     dropped = 0
     for seed in range(20):
         made = augment(clean, np.random.default_rng(seed))

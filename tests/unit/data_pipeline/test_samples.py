@@ -460,7 +460,12 @@ def seen(root: Path) -> Report:
         table = "".join("\t".join(row) + "\n" for row in rows)
         (folder / "sub-01_task-look_events.tsv").write_text(table)
     source = {"reader": "bids", "folder": "tree"}
-    changes = {"source": source, "split": {"train": ["*"]}, "picture": {"kind": "own"}, "labels": {}}
+    changes = {
+        "source": source,
+        "split": {"train": ["*"]},
+        "picture": {"kind": "own"},
+        "labels": {"map": {"cat": "cat", "dog": "dog"}},
+    }
     return prepare(root, **changes)
 
 
