@@ -7,6 +7,7 @@ of constants, the discriminator's term sees reconstructions without their past.
 from dataclasses import dataclass, field
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -80,18 +81,17 @@ class VQGANTraining(nn.Module):
     def forward(self, pictures: Tensor, index: int) -> dict[str, Tensor]:
         """float (n, 3, H, W) in [-1, 1], and the number of the batch -> scalars by name, "loss" is to be minimised.
 
-        Where the latents are not finite, "loss" is not either. The quantizer is asked all the same, with zeros: over
-        several ranks it adds up what all of them saw, and would wait for this one.
+        Where the latents are not finite, on this rank or another, the codebook is left alone; "loss" is then not finite
+        where the latents are not.
         """
         nothing = torch.full((), float("nan"), device=pictures.device)
         names = ["loss", "pixel", "edges", "coarse", "commitment"]
         names += ["generator", "discriminator"] if self.discriminator is not None else []
         losses = dict.fromkeys(names, nothing)
         latents = self.network.latents(pictures)
-        is_finite = latents.isfinite().all()
-        codes, _, losses["commitment"] = self.quantizer(latents if is_finite else torch.zeros_like(latents))
-        if not is_finite:
+        if not _finite_on_all_ranks(latents):
             return losses | {"loss": latents.float().mean()}
+        codes, _, losses["commitment"] = self.quantizer(latents)
         found = self.network.pictures(codes).float()
         losses["pixel"] = F.l1_loss(found, pictures)
         losses["edges"] = edge_loss(found, pictures)
@@ -111,3 +111,11 @@ class VQGANTraining(nn.Module):
         losses["discriminator"] = hinge_discriminator_loss(real, fake)
         players = self.config.adversarial.weight * losses["generator"] + losses["discriminator"]
         losses["loss"] = losses["loss"] + players
+
+
+def _finite_on_all_ranks(latents: Tensor) -> bool:
+    """The codebook adds up what all ranks saw: where one of them left it out, the others would wait for ever."""
+    is_finite = latents.isfinite().all().float()
+    if dist.is_initialized():
+        dist.all_reduce(is_finite, dist.ReduceOp.MIN)
+    return bool(is_finite)
