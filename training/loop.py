@@ -138,6 +138,25 @@ class Trainer:
             ConfigError: the memory of the device does not suffice.
             CheckpointError: the disk is full, or no validation gave a finite score.
         """
+        try:
+            return self._run(final)
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"{self.folder.parent}: out of memory ({str(error).splitlines()[0]}); make the batches smaller and "
+                "loop.batches_per_step larger, or set loop.recompute or loop.shard; the checkpoints are whole"
+            ) from None
+        except (RuntimeError, ConnectionResetError) as error:
+            # torch raises the first wherever the run happens to be when a worker dies, perhaps after the others
+            died = ("DataLoader worker (pid", "DataLoader timed out", "Pin memory thread", "[Errno 104]")
+            if not str(error).startswith(died):
+                raise
+            raise DataError(
+                f"{self.folder.parent}: a process that makes batches died, or gave none for {WORKER_TIMEOUT_S} s "
+                f"({str(error).splitlines()[0]}); look at memory and storage, and go on with --resume auto, with fewer "
+                "loop.num_workers if memory was short"
+            ) from None
+
+    def _run(self, final: Path) -> Path | None:
         before = signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
             self._train()
@@ -147,19 +166,6 @@ class Trainer:
             self._save()
             self._export(final)
             return final
-        except torch.OutOfMemoryError as error:
-            raise ConfigError(
-                f"{self.folder.parent}: out of memory ({str(error).splitlines()[0]}); make the batches smaller and "
-                "loop.batches_per_step larger, or set loop.recompute or loop.shard; the checkpoints are whole"
-            ) from None
-        except RuntimeError as error:  # torch raises it wherever the run happens to be when a worker dies
-            if not str(error).startswith(("DataLoader worker (pid", "DataLoader timed out", "Pin memory thread")):
-                raise
-            raise DataError(
-                f"{self.folder.parent}: a process that makes batches died, or gave none for {WORKER_TIMEOUT_S} s "
-                f"({str(error).splitlines()[0]}); look at memory and storage, and go on with --resume auto, with fewer "
-                "loop.num_workers if memory was short"
-            ) from None
         finally:
             faulthandler.cancel_dump_traceback_later()
             signal.signal(signal.SIGTERM, before)
