@@ -37,6 +37,7 @@ from neuroleon.training.state import choose_checkpoint, save_checkpoint, seed_rn
 KEEP = 2  # checkpoints beside the best one: the newest may be damaged
 MAX_SKIPPED = 10  # steps in a row without a finite loss
 WORKER_TIMEOUT_S = 600  # a hung worker ends the run with a message; storage that gives up has its own before
+WORKER_DIED = ("DataLoader worker (pid", "DataLoader timed out", "Pin memory thread")  # how torch says it
 HANG_S = 1800  # a step that takes longer hangs: another rank is gone, or the storage
 
 
@@ -146,9 +147,9 @@ class Trainer:
                 "loop.batches_per_step larger, or set loop.recompute or loop.shard; the checkpoints are whole"
             ) from None
         except (RuntimeError, ConnectionResetError) as error:
-            # torch raises the first wherever the run happens to be when a worker dies, perhaps after the others
-            died = ("DataLoader worker (pid", "DataLoader timed out", "Pin memory thread", "[Errno 104]")
-            if not str(error).startswith(died):
+            # torch raises wherever the run happens to be when a worker dies; the broken connection to it may come first
+            reset = isinstance(error, ConnectionResetError) and not str(error).startswith("Caught")  # in a worker
+            if not reset and not str(error).startswith(WORKER_DIED):
                 raise
             raise DataError(
                 f"{self.folder.parent}: a process that makes batches died, or gave none for {WORKER_TIMEOUT_S} s "

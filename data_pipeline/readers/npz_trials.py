@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.data_pipeline.readers.trials import Trial, joined
+from neuroleon.data_pipeline.splits import Source
 from neuroleon.signals.columns import eeg_columns
-from neuroleon.signals.recording import Event, Recording
+from neuroleon.signals.recording import Recording
 
 _DEFAULTS: dict[str, Any] = {
     "data": "x",
@@ -99,26 +101,13 @@ def read_npz_trials(root: Path, options: dict[str, Any]) -> Iterator[Recording]:
         )
     for subject, group in dict.fromkeys(zip(subjects.tolist(), groups.tolist(), strict=True)):
         chosen = np.flatnonzero((subjects == subject) & (groups == group))
-        joined = np.concatenate(data[chosen][:, list(columns.index)].astype(np.float32), axis=1) * np.float32(scale_uV)
-        events = tuple(
-            Event(
-                k * n_times / sfreq + before_s,
-                str(labels[i]).strip(),
-                n_times / sfreq - before_s,
-                {"trial": i} | {name: values[i] for name, values in extra.items()},
+        chosen_trials = [
+            Trial(
+                eeg=data[i],
+                code=str(labels[i]).strip(),
+                info={"trial": i} | {name: values[i] for name, values in extra.items()},
             )
-            for k, i in enumerate(chosen.tolist())
-        )
-        yield Recording(
-            eeg_uV=joined,
-            ch_names=columns.ch_names,
-            positions=columns.positions,
-            sfreq=sfreq,
-            events=events,
-            name=f"{subject}-{group}",
-            subject=subject,
-            group=group,
-            boundaries=tuple(range(n_times, n_times * len(chosen), n_times)),
-            left_out=columns.left_out,
-            name_map=columns.name_map,
-        )
+            for i in chosen.tolist()
+        ]
+        source = Source(recording=f"{subject}-{group}", subject=subject, group=group)
+        yield joined(chosen_trials, columns, source, sfreq, before_s=before_s, unit_uV=scale_uV)

@@ -56,7 +56,7 @@ def joined(
     edges = list(accumulate((trial.eeg.shape[1] for trial in trials), initial=0))
     events = tuple(
         Event(edge / sfreq + before_s, trial.code, trial.eeg.shape[1] / sfreq - before_s, trial.info)
-        for edge, trial in zip(edges, trials, strict=False)
+        for edge, trial in zip(edges[:-1], trials, strict=True)
         if trial.code is not None
     )
     return Recording(

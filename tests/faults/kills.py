@@ -3,9 +3,9 @@
     python tests/faults/kills.py --kills 200 --out DIR     prints one line of JSON: what was done, and what went wrong
 
 Each chain is one run of the real stage `pretrain` (dropout, masking, validation, a moving average): it is killed with
-SIGKILL, with all of its processes, after a random time, three times or more, each time going on with other workers and,
-in elastic chains, on other ranks; then it may end. A fresh process is forked for each part, so that a start costs
-milliseconds and most kills fall into steps and checkpoints instead of imports.
+SIGKILL, with all of its processes, at a random moment after it has got further by a checkpoint or two, three times or
+more, each time going on with other workers and, in elastic chains, on other ranks; then it may end. A fresh process is
+forked for each part, so that a start costs milliseconds.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from neuroleon.training.schedule import ScheduleConfig  # noqa: E402
 from neuroleon.training.stages.transformer import DocumentsConfig, PretrainConfig, PretrainStage  # noqa: E402
 
 SIZES = ModelConfig(dim=32, depth=1, heads=2, kv_heads=1, dim_head=16, max_length=256, dropout=0.1)
-STEPS, PER_CHAIN, AT_LEAST = 24, 4, 3
+STEPS, SAVE_EVERY, PER_CHAIN, AT_LEAST = 24, 2, 4, 3
 
 
 class Stage(PretrainStage):
@@ -55,7 +55,7 @@ def train(data: DocumentsConfig, out: Path, workers: int) -> None:
         steps=STEPS,
         batches_per_step=4,
         validate_every=10,
-        save_every=2,
+        save_every=SAVE_EVERY,
         log_every=1,
         ema_decay=0.9,
         num_workers=workers,
@@ -95,13 +95,21 @@ def ended(child: int) -> bool:
     return bool(done)
 
 
-def kill_after(child: int, seconds: float) -> bool:
-    """Kill a process group after a time; False where it had ended before."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def newest(out: Path) -> int:
+    """The step of the newest checkpoint; 0 where there is none."""
+    found = checkpoints(out / "checkpoints")
+    return int(found[0].name.removeprefix("step-")) if found else 0
+
+
+def kill_after(child: int, out: Path, step: int, seconds: float) -> bool:
+    """Kill a process group when its run has saved a step, and a time later; False where it had ended before."""
+    until = None
+    while until is None or time.monotonic() < until:
         if ended(child):
             return False
-        time.sleep(0.002)
+        if until is None and newest(out) >= step:
+            until = time.monotonic() + seconds
+        time.sleep(0.001)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
@@ -138,7 +146,8 @@ def chain(
     while counts["kills"] < PER_CHAIN:
         before, ranks = ranks, rng.choice([n for n in seconds if n != ranks]) if elastic else 1
         child = begin(data, out, rng.choice([0, 1, 2]), ranks)
-        if not kill_after(child, rng.uniform(0.08, 0.3) * seconds[ranks]):
+        step = newest(out) + SAVE_EVERY * rng.randint(1, 2)
+        if not kill_after(child, out, step, rng.uniform(0, 2 * SAVE_EVERY / STEPS) * seconds[ranks]):
             break
         counts["kills"] += 1
         counts["changes_of_ranks"] += ranks != before
