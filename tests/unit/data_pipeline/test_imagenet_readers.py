@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from made_sets import picture, prepare
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers import eeg_imagenet, imagenet_eeg
 from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.data_pipeline.recipe import load_recipe
-from neuroleon.data_pipeline.samples import Report, prepare_samples
-from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.sources import survey
 
 WNIDS = ("n02389026", "n03888257")  # sorrel, parachute
@@ -22,16 +20,6 @@ NAMES = [f"{WNIDS[i % 2]}_{100 + i}" for i in range(8)]
 SPLIT = {"train": [0, 1, 2, 3], "val": [4, 5], "test": [6, 7]}  # by picture
 COUNT_UV = torch.tensor([0.5] * 32 + [0.1] * 96)[:, None]
 OPTIONS = {"file": "eeg_5_95_std.pth", "splits": "block_splits_by_image_all.pth"}
-
-
-def picture(path: Path, grey: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (80, 100), (grey, grey, grey)).save(path, "JPEG")
-
-
-def prepare(name: str, root: Path) -> tuple[Report, dict[str, list[dict[str, Any]]]]:
-    report = prepare_samples(load_recipe(name), root, root / "out")
-    return report, {split: list(ShardReader(root / "out" / name, split)) for split in ("train", "validation", "test")}
 
 
 def noise(shape: tuple[int, ...], seed: int) -> torch.Tensor:

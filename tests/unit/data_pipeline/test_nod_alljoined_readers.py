@@ -11,30 +11,17 @@ import mne
 import numpy as np
 import pytest
 from edfio import Edf, EdfAnnotation, EdfSignal
-from PIL import Image
+from made_sets import picture, prepare
 from scipy.io import savemat
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.registry import READERS
 from neuroleon.data_pipeline.readers.tables import read_table, require_columns
-from neuroleon.data_pipeline.recipe import load_recipe
-from neuroleon.data_pipeline.samples import Report, prepare_samples
-from neuroleon.data_pipeline.shards import ShardReader
 
 NOD_NAMES = ("Fp1", "Fpz", "Fp2", "AF3", "AF4", "F7", "Cz", "Oz", "HEO", "VEO")  # of 62 EEG and 2 EOG columns
 FLEX_NAMES = (  # noqa: SIM905 (the 32 electrodes of the headset; `Afz` as its software writes it)
     "Cz Fz Fp1 F7 F3 FC1 C3 FC5 FT9 T7 CP5 CP1 P3 P7 PO9 O1 Pz Oz O2 PO10 P8 P4 CP2 CP6 T8 FT10 FC6 C4 FC2 F4 F8 Afz"
 ).split()
-
-
-def prepare(name: str, root: Path) -> tuple[Report, dict[str, list[dict[str, Any]]]]:
-    report = prepare_samples(load_recipe(name), root, root / "out")
-    return report, {split: list(ShardReader(root / "out" / name, split)) for split in ("train", "validation", "test")}
-
-
-def picture(path: Path, grey: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (80, 100), (grey, grey, grey)).save(path, "JPEG")
 
 
 def noise(n_chans: int, n_times: int, seed: int) -> np.ndarray:

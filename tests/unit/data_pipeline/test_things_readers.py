@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from made_sets import picture, prepare
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers import things_eeg2
 from neuroleon.data_pipeline.readers.registry import READERS
-from neuroleon.data_pipeline.recipe import load_recipe
-from neuroleon.data_pipeline.samples import Report, prepare_samples
-from neuroleon.data_pipeline.shards import ShardReader
 
 OCCIPITAL = ("Pz", "P3", "P7", "O1", "Oz", "O2", "P4", "P8", "P1", "P5", "PO7", "PO3", "POz", "PO4", "PO8", "P6", "P2")
 NAMES_63 = (  # noqa: SIM905
@@ -23,16 +20,6 @@ NAMES_63 = (  # noqa: SIM905
     "C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 TP8 TP10 P7 P5 P3 P1 Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2"
 ).split()
 N_CONCEPTS = 22  # so that one of them is for validation
-
-
-def prepare(name: str, root: Path) -> tuple[Report, dict[str, list[dict[str, Any]]]]:
-    report = prepare_samples(load_recipe(name), root, root / "out")
-    return report, {split: list(ShardReader(root / "out" / name, split)) for split in ("train", "validation", "test")}
-
-
-def picture(path: Path, grey: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (80, 100), (grey, grey, grey)).save(path, "JPEG")
 
 
 def write_metadata(folder: Path) -> None:

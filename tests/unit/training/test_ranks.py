@@ -105,6 +105,31 @@ def test_ranks_with_a_codebook_skip_a_bad_batch_together(tmp_path: Path) -> None
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
+def test_ranks_agree_that_a_picture_was_bad(tmp_path: Path) -> None:
+    """The image tokenizer leaves its codebook alone then; where only one rank did, the other would wait for ever."""
+    code = (
+        "import torch\nfrom accelerate import Accelerator, debug_launcher\n"
+        "from neuroleon.tokenizers.vqgan import VQGANConfig\n"
+        "from neuroleon.tokenizers.vqgan_loss import VQGANLossConfig, VQGANTraining\n"
+        "def ranks():\n"
+        "    rank = Accelerator(cpu=True).process_index\n"
+        "    sizes = dict(resolution=16, patch=2, ch=32, ch_mult=(1, 2), z_channels=8, codebook_size=16, code_dim=4)\n"
+        "    module = VQGANTraining(VQGANConfig(**sizes), VQGANLossConfig()).train()\n"
+        "    pictures = torch.rand(4, 3, 16, 16)\n"
+        "    module(pictures, 0)\n"
+        "    before = {name: value.clone() for name, value in module.named_buffers()}\n"
+        "    bad = pictures.clone()\n"
+        "    bad[0, 0, 0, 0] = float('nan') if rank == 0 else 0.5\n"
+        "    assert module(bad, 1)['loss'].isfinite().item() == (rank == 1)\n"
+        "    assert all(torch.equal(before[name], value) for name, value in module.named_buffers())\n"
+        "    assert module(pictures, 2)['loss'].isfinite()\n"
+        "debug_launcher(ranks, num_processes=2)\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
 def test_a_step_that_the_ranks_cannot_share_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="batches_per_step is 3 and there are 2 ranks"):
         on_ranks((2, tmp_path / "run", {"batches_per_step": 3}))

@@ -1,0 +1,20 @@
+"""What the tests of readers share, whose public sets are made small here: a run of our recipe, and a photograph."""
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from neuroleon.data_pipeline.recipe import load_recipe
+from neuroleon.data_pipeline.samples import Report, prepare_samples
+from neuroleon.data_pipeline.shards import ShardReader
+
+
+def prepare(name: str, root: Path) -> tuple[Report, dict[str, list[dict[str, Any]]]]:
+    report = prepare_samples(load_recipe(name), root, root / "out")
+    return report, {split: list(ShardReader(root / "out" / name, split)) for split in ("train", "validation", "test")}
+
+
+def picture(path: Path, grey: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (80, 100), (grey, grey, grey)).save(path, "JPEG")
