@@ -5,6 +5,7 @@ No pickles: weights are safetensors, and what else a run must keep is tensors an
 
 import re
 import shutil
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -101,11 +102,14 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
 
 
 def prune(folder: Path, keep: int, also: Collection[int]) -> None:
-    """Delete all but the newest `keep` checkpoints and those of the steps in `also`, and what killed writers left."""
+    """Delete all but the newest `keep` checkpoints and those of the steps in `also`, and what killed writers left.
+
+    A checkpoint loses its name first: one that is half deleted when the process is killed is no checkpoint any more.
+    """
     kept = {step_folder(folder, step) for step in also}
     for old in checkpoints(folder)[keep:]:
         if old not in kept:
-            shutil.rmtree(old)
+            old.rename(old.with_name(f".{old.name}.old-{time.time_ns()}"))
     for leftover in folder.glob(".step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 

@@ -23,6 +23,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "tests" / "unit")]
 
+import psutil  # noqa: E402
 import torch  # noqa: E402
 from tiny_documents import write_documents  # noqa: E402
 from tiny_model import write_model  # noqa: E402
@@ -110,8 +111,10 @@ def kill_after(child: int, out: Path, step: int, seconds: float) -> bool:
         if until is None and newest(out) >= step:
             until = time.monotonic() + seconds
         time.sleep(0.001)
+    group = [psutil.Process(child), *psutil.Process(child).children(recursive=True)]
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    psutil.wait_procs(group, timeout=10)  # a rank may outlive the leader by a moment, and still be writing
     return True
 
 

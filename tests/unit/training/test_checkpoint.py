@@ -1,5 +1,6 @@
 """Weights load strictly, and a damaged checkpoint is never taken for a good one."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from neuroleon.common.checkpoint import (
     checkpoints,
+    damage,
     load_tensors,
     load_weights,
     newest_intact,
@@ -107,6 +109,24 @@ def test_prune_keeps_the_newest_and_the_named_and_clears_leftovers(tmp_path: Pat
     prune(tmp_path, keep=2, also=[2])
     assert [p.name for p in checkpoints(tmp_path)] == ["step-000005", "step-000004", "step-000002"]
     assert not leftover.exists()
+
+
+def test_a_kill_while_old_checkpoints_are_deleted_leaves_no_half_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        next(path.iterdir()).unlink()
+        raise KeyboardInterrupt
+
+    for step in (1, 2, 3):
+        write(tmp_path, step)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        prune(tmp_path, keep=1, also=[])
+    assert [damage(checkpoint) for checkpoint in checkpoints(tmp_path)] == [None]
+    write(tmp_path, 1)
+    prune(tmp_path, keep=1, also=[])
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]
 
 
 def test_a_disk_without_room_is_named_before_writing(tmp_path: Path) -> None:
