@@ -8,6 +8,7 @@ Each shard is one task: a killed run goes on where it stopped.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import chain
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.files import read_json, write_json
+from neuroleon.common.files import locked, read_json, write_json
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.augment import augment
 from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
@@ -121,12 +122,22 @@ def tokenize_shards(
     Raises:
         DataError: a sample folder is damaged, two have one name, or `out`/NAME holds tokens of other tokenizers,
             samples or settings.
+        ConfigError: another run is at work in one of the folders.
     """
     if variants < 1:
         raise DataError(f"tokens: variants is {variants}; expected at least 1")
     names = Counter(Folder.at(source).name for source in samples)
     if twice := [name for name, n in names.items() if n > 1]:
         raise DataError(f"{out / twice[0]}: the tokens of two folders of samples; give each once, or rename one")
+    with ExitStack() as held:
+        for name in names:
+            held.enter_context(locked(out / name / ".lock"))
+        return _tokenize_folders(samples, tokenizers, out, variants, seed, launch)
+
+
+def _tokenize_folders(
+    samples: Sequence[Location], tokenizers: Tokenizers, out: Path, variants: int, seed: int, launch: Launch
+) -> list[Path]:
     _opened.cache_clear()  # a folder may have been prepared anew since
     of_folder: dict[Path, list[_Shard]] = {}
     for source in samples:

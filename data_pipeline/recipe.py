@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from neuroleon.common.errors import ConfigError
+from neuroleon.data_pipeline.checksums import read_checksums
 from neuroleon.data_pipeline.splits import SplitRule, matches
 from neuroleon.data_pipeline.windows import WindowSpec
 from neuroleon.signals.preprocess import Preprocess
@@ -126,7 +127,7 @@ class StimulusSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One data set. `sha256` is that of the recipe file."""
+    """One data set. `sha256` is that of the recipe file; `checksums` are published (`checksums.py`), by file."""
 
     name: str
     title: str
@@ -145,6 +146,7 @@ class Recipe:
     stimulus: StimulusSpec | None = None
     texts: TextSpec = field(default_factory=TextSpec)
     sha256: str = ""
+    checksums: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name.replace("_", "").isalnum() or not self.name.isascii() or len(self.name) > 40:
@@ -192,7 +194,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """Read one of our recipes by name, or a recipe file of the user's.
 
     Raises:
-        ConfigError: no such recipe, or the file has an unknown, missing or ill-typed key; file and key are named.
+        ConfigError: no such recipe, the file has an unknown, missing or ill-typed key (file and key are named), or the
+            list of checksums beside it is none.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -212,12 +215,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML ({error})") from None
     try:
-        if isinstance(value, dict) and "sha256" in value:
-            raise ConfigError("unknown key sha256; it is computed from the file")
+        if isinstance(value, dict) and (found := {"sha256", "checksums"} & value.keys()):
+            raise ConfigError(f"unknown key {found.pop()}; it does not stand in the recipe (docs/data.md)")
         recipe: Recipe = build(Recipe, value, "")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return replace(recipe, sha256=hashlib.sha256(content).hexdigest())
+    return replace(recipe, sha256=hashlib.sha256(content).hexdigest(), checksums=read_checksums(path))
 
 
 class _Loader(yaml.SafeLoader):

@@ -9,6 +9,7 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
+from neuroleon.data_pipeline.checksums import require_published
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown, picture_stamp
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms
@@ -61,9 +62,12 @@ class RecordingSamples:
     def _from_recordings(self, located: list[Located]) -> Iterator[dict[str, Any]]:
         wanted = {one.source for one in located}
         recordings = read(self.recipe, self.folder, located[0])
+        is_checked = False
         while wanted:
             try:
                 recording = next(recordings, None)
+                if not is_checked:  # after the reader, whose message says more of a damaged file
+                    is_checked = self._require_published(located)
             except DataError as error:
                 self.failures += [Failure(name=source.recording, message=str(error)) for source in wanted]
                 return
@@ -73,6 +77,12 @@ class RecordingSamples:
             if source_of(recording) in wanted:
                 wanted.discard(source_of(recording))
                 yield from self._from_recording(recording)
+
+    def _require_published(self, located: Sequence[Located]) -> bool:
+        """True where the files of these recordings, which they share, are not other than those published."""
+        if require_published(self.folder, located[0].files, self.recipe.checksums):
+            self.notes["recording or picture whose files have the published checksums"] += len(located)
+        return True
 
     def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
         self.left_out.update(recording.skipped)
@@ -186,6 +196,7 @@ class RecordingSamples:
 
     def _from_pictures(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         sources = {one.source.recording: one.source for one in located}
+        self._require_published(located)
         for picture in PictureTar(self.folder, dict(located[0].options)).read(sources):
             if isinstance(picture, DataError):
                 self.left_out["pictures: not readable"] += 1

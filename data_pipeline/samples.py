@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.files import MANIFEST, read_json, sha256_json, write_json
+from neuroleon.common.files import MANIFEST, locked, read_json, sha256_json, write_json
 from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
 from neuroleon.data_pipeline.pairing import picture_stamp
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms, read_secret
@@ -58,7 +58,7 @@ class Task:
         return self.out / ".tasks" / f"{self.shard.stem}.json"
 
     def fingerprint(self) -> str:
-        """sha256 over the recipe, the signal settings, and names, sizes and times of change of the source files.
+        """sha256 over the recipe, its checksums, the settings, and names, sizes and times of the source files.
 
         A file that is not here counts too, and so does which key it is, where there is one.
         """
@@ -66,7 +66,9 @@ class Task:
         stats = [[path.name, *stamp(path)] for path in files]
         names = [asdict(located.source) for located in self.located]
         keyed = [Pseudonyms(self.recipe.name, read_secret(self.key)).fingerprint] if self.key else []
-        return sha256_json([FORMAT, self.recipe.sha256, self.recipe.preprocess.fingerprint, names, stats, *keyed])
+        published = [self.recipe.checksums] if self.recipe.checksums else []
+        whole = [FORMAT, self.recipe.sha256, self.recipe.preprocess.fingerprint, names, stats, *keyed, *published]
+        return sha256_json(whole)
 
     def is_done(self) -> bool:
         """Whether the state of an earlier run is of this very task and its shard is still there, whole."""
@@ -93,12 +95,16 @@ def prepare_samples(recipe: Recipe, data: Path, out: Path, launch: Launch = HERE
         key: a file whose content keys the pseudonyms, together with the recipe's name; with another one all is redone.
 
     Raises:
-        ConfigError: the recipe's splits, labels or options do not fit the data, the key cannot be read or is short, or
-            the place to run is not here.
+        ConfigError: the recipe's splits, labels or options do not fit the data, the key cannot be read or is short, the
+            place to run is not here, or another run is at work in the same folder.
         DataError: nothing could be read at all, or a worker died.
     """
-    folder, out = data / recipe.source.folder, out / recipe.name
     read_secret(key)  # one that cannot be read is found before any work
+    with locked(out / recipe.name / ".tasks" / "lock"):
+        return _prepare(recipe, data / recipe.source.folder, out / recipe.name, launch, key)
+
+
+def _prepare(recipe: Recipe, folder: Path, out: Path, launch: Launch, key: Path | None) -> Report:
     located, failures = survey(recipe, folder)
     splits = assign([one.source for one in located], recipe.split)
     tasks = _tasks(recipe, folder, out, located, splits, key)

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from neuroleon.common.checkpoint import load_weights, prune, require_space, step_folder
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
-from neuroleon.common.files import MANIFEST, atomic_folder, locked, sha256_json
+from neuroleon.common.files import MANIFEST, atomic_folder, locked
 from neuroleon.training.config import RunConfig
 from neuroleon.training.guard import is_finite
 from neuroleon.training.learner import Learner, Step
@@ -32,7 +32,7 @@ from neuroleon.training.log import RunLog, add_provenance
 from neuroleon.training.parallel import micro_batches
 from neuroleon.training.speed import SpeedMeter, peak_flops
 from neuroleon.training.stage import Stage
-from neuroleon.training.state import choose_checkpoint, save_checkpoint, seed_rng
+from neuroleon.training.state import choose_checkpoint, run_identity, save_checkpoint, seed_rng
 
 KEEP = 2  # checkpoints beside the best one: the newest may be damaged
 MAX_SKIPPED = 10  # steps in a row without a finite loss
@@ -72,9 +72,7 @@ class Trainer:
     ) -> None:
         self.started = time.monotonic()
         self.stage, self.config, self.settings, self.folder = stage, config, settings, out / "checkpoints"
-        own = {name: value for name, value in settings.items() if name not in ("loop", "schedule")}
-        average = config.loop.ema_decay is not None  # a checkpoint without one cannot give it, nor lose it
-        self.identity = sha256_json({"settings": own, "average": average, "data": stage.fingerprint})
+        self.identity = run_identity(settings, stage.fingerprint, has_average=config.loop.ema_decay is not None)
         patience = InitProcessGroupKwargs(timeout=timedelta(seconds=HANG_S))
         # without `cpu`, processes that torchrun starts on a machine without a GPU would not know of each other
         on_cpu = not torch.accelerator.is_available()

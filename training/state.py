@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,11 @@ from torch import Tensor, nn
 
 from neuroleon.common.checkpoint import checkpoints, damage, load_tensors, newest_intact, save_tensors, step_folder
 from neuroleon.common.errors import CheckpointError, ConfigError
-from neuroleon.common.files import atomic_folder, read_json, write_json
+from neuroleon.common.files import atomic_folder, read_json, sha256_json, write_json
 from neuroleon.training.guard import Recent
 from neuroleon.training.parallel import place, whole
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(kw_only=True)
@@ -115,6 +116,25 @@ def save_checkpoint(
             save_tensors(temporary / f"{name}.safetensors", group)
         state = {"format": FORMAT, "identity": identity, "progress": asdict(progress)}
         write_json(temporary / "state.json", state)
+
+
+def run_identity(settings: Mapping[str, Any], fingerprint: str, *, has_average: bool) -> str:
+    """sha256 over what makes two runs the same one.
+
+    Not how long it runs (`loop`, `schedule`) nor where its data lies: of a path or address its last name counts, and
+    the `fingerprint` of the stage is over the content. A checkpoint without an average of the weights cannot give one,
+    nor lose one.
+    """
+    own = {name: _placeless(value) for name, value in settings.items() if name not in ("loop", "schedule")}
+    return sha256_json({"settings": own, "average": has_average, "data": fingerprint})
+
+
+def _placeless(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _placeless(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_placeless(one) for one in value]
+    return value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else value
 
 
 def _read_progress(folder: Path, identity: str) -> Progress:

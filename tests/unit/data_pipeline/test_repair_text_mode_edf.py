@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from edfio import Edf, EdfSignal
 
+from neuroleon.common.files import sha256_file
 from neuroleon.data_pipeline.readers.mne_raw import read_recording
+from neuroleon.data_pipeline.recipe import load_recipe
 from neuroleon.signals.plausibility import check_recording
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,6 +78,7 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize("name", ["S001R04.edf", "S001R08.edf"])
 def test_real_copies_come_back_as_whole_recordings(tmp_path: Path, name: str) -> None:
     repair.main([str(REAL / name), str(tmp_path / name)])
+    assert f"sha256:{sha256_file(tmp_path / name)}" == load_recipe("eegmmidb").checksums[name], "as PhysioNet has it"
     recording = read_recording(tmp_path / name)
     check_recording(recording, name)
     assert recording.eeg_uV.shape == (64, 20_000)

@@ -14,7 +14,7 @@ import yaml
 from own_set import RECIPE, prepare, write_edf
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.common.files import sha256_file
+from neuroleon.common.files import locked, sha256_file
 from neuroleon.data_pipeline.import_shards import index_shards
 from neuroleon.data_pipeline.launch import Launch
 from neuroleon.data_pipeline.members import encode
@@ -376,3 +376,10 @@ def test_the_real_flashes_of_a_key_go_with_each_of_its_windows(tmp_path: Path) -
             assert record["json"]["stimulus"] != np.roll(code, shift)[flash].tolist()
     tracks = {tuple(record["json"]["stimulus"]) for record in records}
     assert len(tracks) == 20
+
+
+def test_a_second_run_in_the_same_folder_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuroleon.common.files.LOCK_WAIT_S", 0.0)
+    with locked(own / "out" / "own" / ".tasks" / "lock"), pytest.raises(ConfigError, match=r"own.*another run is at"):
+        prepare(own)
+    assert prepare(own).samples["train"] == 16

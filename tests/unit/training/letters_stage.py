@@ -133,6 +133,7 @@ def train(
     network: str = "flat",
     sigterm_batches: tuple[int, ...] = (),
     nan_batches: tuple[int, ...] = (),
+    data: str = "/disk/letters",
     **loop,
 ) -> Path | None:
     """Train the tiny stage in `out`; the result is in out/final."""
@@ -144,8 +145,9 @@ def train(
         schedule=ScheduleConfig(warmup=2),
     )
     stage = stage or LettersConfig(network=network, sigterm_batches=sigterm_batches, nan_batches=nan_batches)
-    return make_trainer(out, run, stage, resume).run(out / "final")
+    return make_trainer(out, run, stage, resume, data).run(out / "final")
 
 
-def make_trainer(out: Path, run: RunConfig, stage: LettersConfig, resume: str) -> Trainer:
-    return Trainer(LettersStage(stage, run.seed), run, out, settings={"lr": run.optim.lr}, resume=resume)
+def make_trainer(out: Path, run: RunConfig, stage: LettersConfig, resume: str, data: str = "/disk/letters") -> Trainer:
+    settings = {"lr": run.optim.lr, "data": {"samples": [data]}}
+    return Trainer(LettersStage(stage, run.seed), run, out, settings=settings, resume=resume)

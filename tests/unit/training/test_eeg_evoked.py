@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
@@ -53,14 +51,18 @@ def test_the_size_read_is_that_of_the_response() -> None:
     assert read < louder < 1.2 * response.norm()
 
 
-@settings(max_examples=5, deadline=None)
-@given(seed=st.integers(0, 1000))
-def test_where_labels_tell_nothing_little_is_found(seed: int) -> None:
-    """What passes the shuffles by chance is small, beside what is found of a true response."""
-    rows = evoked_readout(trials(torch.zeros(SIZE), seed), seed)
-    true = evoked_readout(trials(planted(), seed), seed)
-    assert len(rows) <= 2
-    assert rows.square().sum() < 0.1 * true.square().sum()
+def test_where_labels_tell_nothing_little_is_found() -> None:
+    """What passes the shuffles by chance is rare, and small beside what is found of a true response."""
+    shares, n_rows = [], []
+    for seed in range(20):
+        rows = evoked_readout(trials(torch.zeros(SIZE), seed), seed)
+        true = evoked_readout(trials(planted(), seed), seed)
+        shares.append(float(rows.square().sum() / true.square().sum()))
+        n_rows.append(len(rows))
+    assert max(n_rows) <= 2
+    assert sum(n_rows) <= 8, "0.26 of these draws, on average, let one pass"
+    assert max(shares) < 0.1
+    assert sum(shares) / len(shares) < 0.02
 
 
 def test_a_response_that_every_label_shares_tells_nothing() -> None:

@@ -125,6 +125,15 @@ def test_a_named_checkpoint_starts_another_folder_but_not_one_with_newer_steps(t
         train(tmp_path / "other", resume=str(unbroken / "step-000077"))
 
 
+def test_data_may_move_but_not_become_others(tmp_path: Path, unbroken: Path) -> None:
+    last = "checkpoints/step-000008/model.safetensors"
+    out = cut(unbroken, tmp_path / "run", 5)
+    with pytest.raises(CheckpointError, match=r"belongs to settings"):
+        train(out, resume="auto", data="/disk/numbers")
+    train(out, resume="auto", data="s3://bucket/letters/")
+    assert (out / last).read_bytes() == (unbroken / last).read_bytes()
+
+
 def test_a_run_of_other_settings_is_refused_with_both_hashes(tmp_path: Path, unbroken: Path) -> None:
     out = cut(unbroken, tmp_path / "run", 8)
     path = out / "checkpoints" / "step-000008" / "state.json"
