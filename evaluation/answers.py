@@ -7,14 +7,14 @@ import numpy as np
 from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.evaluation.feed import Feed
 from neuroleon.evaluation.metrics import match_label, nearest_picture, parse_sentence
-from neuroleon.evaluation.report import TaskResult
+from neuroleon.evaluation.results import Shown, TaskResult
 from neuroleon.evaluation.stats import Comparison, compare
 from neuroleon.evaluation.trials import TrialSet, balanced
 from neuroleon.tokenizers.document import Span
 
 GREEDY = Sampling(temperature=0.0)
 SCORED_PICTURES = 40  # a picture is tens to hundreds of ids: more candidates than this are drawn from, and it is said
-SHEET_ROWS = 12
+SHOWN = 12
 
 Values = dict[str, np.ndarray]  # per condition, one number per trial
 Bits = dict[str, list[np.ndarray]]  # per condition and trial, one number per answer
@@ -171,11 +171,9 @@ def eeg2image(feed: Feed, trials: TrialSet, seed: int) -> TaskResult:
         f"Likelihoods are over {len(scored)} of them and the {len(kept)} windows whose answer is among these; "
         "“made likelier”: by log2 p(picture | EEG) - log2 p(picture).",
     ]
-    sheet = [_sheet_row(trials, i, place, drawn, given) for place, i in enumerate(indices)]
-    shown = balanced([trials.trials[i].answer for i in indices], SHEET_ROWS, seed, trials.recipe, "sheet")
-    return TaskResult(
-        task="eeg2image", comparisons=tuple(table.rows), remarks=tuple(remarks), sheet=[sheet[k] for k in shown]
-    )
+    chosen = balanced([trials.trials[i].answer for i in indices], SHOWN, seed, trials.recipe, "sheet")
+    shown = [_shown(trials, indices[place], place, drawn, given) for place in chosen]
+    return TaskResult(task="eeg2image", comparisons=tuple(table.rows), remarks=tuple(remarks), shown=shown)
 
 
 def _pictures(feed: Feed, spans: Sequence[Span]) -> np.ndarray:
@@ -186,13 +184,14 @@ def _image_spans(feed: Feed, pictures: np.ndarray) -> list[Span]:
     return [Span("image", ids) for ids in feed.model.image.encode(pictures)]
 
 
-def _sheet_row(
+def _shown(
     trials: TrialSet, i: int, place: int, drawn: dict[str, np.ndarray], given: dict[str, list[str | None]]
-) -> tuple[list[np.ndarray], list[str]]:
+) -> Shown:
     trial = trials.trials[i]
     assert trial.picture is not None, "only trials with a picture are drawn"
-    pictures = [trial.picture, drawn["real"][place], drawn["shuffled"][place]]
-    return pictures, [f"seen: {trial.answer}", f"real: {given['real'][place]}", f"shuffled: {given['shuffled'][place]}"]
+    outputs: dict[str, np.ndarray | str] = {c: drawn[c][place] for c in ("real", "shuffled")}
+    titles = {"seen": str(trial.answer)} | {c: str(given[c][place]) for c in outputs}
+    return Shown(window=trial.window, target=trial.picture, outputs=outputs, titles=titles)
 
 
 TASKS: dict[str, Callable[[Feed, TrialSet, int], TaskResult]] = {

@@ -1,7 +1,7 @@
 """The report folder: report.json, report.md, and figures; every number beside its controls, in plain words."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,10 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import atomic_folder, write_atomic, write_json
-from neuroleon.evaluation.audit import Audit
 from neuroleon.evaluation.figures import picture_sheet, waveform_figure
+from neuroleon.evaluation.results import Report, SetResult, Shown
 from neuroleon.evaluation.stats import Comparison, Estimate
 from neuroleon.evaluation.tokenizers import Fidelity
-from neuroleon.signals.window import Window
 
 _COLUMNS = ("real", "shuffled", "noise", "none", "constant")
 _READING = """\
@@ -28,42 +27,6 @@ How much is known: in the rows "among the set's", real minus chance (the entropy
 is surer than it is right."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskResult:
-    """The numbers of one task on one set, what was left out and why, and the answers' remarks."""
-
-    task: str
-    comparisons: tuple[Comparison, ...] = ()
-    remarks: tuple[str, ...] = ()
-    sheet: Sequence[tuple[list[np.ndarray], list[str]]] = ()  # rows of pictures with their titles
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetResult:
-    """One set: its audit, its tasks, its tokenizers, and the waveform pair that is drawn."""
-
-    recipe: str
-    split: str
-    n_available: int
-    n_windows: int
-    n_trials: int
-    n_answers: int
-    shards: str
-    audit: Audit
-    tasks: tuple[TaskResult, ...]
-    fidelities: tuple[Fidelity, ...]
-    waveforms: tuple[Window, Window]
-    restored_pictures: Sequence[tuple[list[np.ndarray], list[str]]] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """Everything that one run of evaluate.py found. `facts` say which model, data and settings."""
-
-    facts: dict[str, Any]
-    sets: tuple[SetResult, ...] = field(default=())
-
-
 def write_report(report: Report, out: Path) -> None:
     """Write the folder `out`; an earlier report there is replaced.
 
@@ -76,9 +39,9 @@ def write_report(report: Report, out: Path) -> None:
         write_atomic(folder / "report.md", markdown(report))
         for result in report.sets:
             for task in result.tasks:
-                if task.sheet:
+                if task.shown:
                     title = f"{result.recipe}, {result.split}: {task.task}"
-                    picture_sheet(folder / _sheet(result, task.task), title, task.sheet)
+                    picture_sheet(folder / _sheet(result, task.task), title, _rows(task.shown))
             waveform_figure(folder / f"{result.recipe}_eeg_tokenizer.png", result.recipe, *result.waveforms)
             if result.restored_pictures:
                 title = f"{result.recipe}: image tokenizer"
@@ -97,6 +60,16 @@ def require_free(out: Path) -> None:
 
 def _sheet(result: SetResult, what: str) -> str:
     return f"{result.recipe}_{what}.png"
+
+
+def _rows(shown: Sequence[Shown]) -> list[tuple[list[np.ndarray], list[str]]]:
+    """Rows of a sheet of pictures."""
+    rows = []
+    for one in shown:
+        pictures = {"seen": one.target, **one.outputs}
+        titles = [f"{name}: {one.titles[name]}" if name in one.titles else name for name in pictures]
+        rows.append(([np.asarray(picture) for picture in pictures.values()], titles))
+    return rows
 
 
 def _as_json(report: Report) -> dict[str, Any]:
@@ -139,7 +112,7 @@ def _set_markdown(result: SetResult) -> list[str]:
             )
         if task.remarks:
             parts.append("\n".join(f"- {remark}" for remark in task.remarks))
-        if task.sheet:
+        if task.shown:
             parts.append(f"![{task.task}]({_sheet(result, task.task)})")
     parts.append("### What the tokenizers keep")
     for fidelity in result.fidelities:

@@ -17,7 +17,8 @@ from neuroleon.evaluation.answers import GREEDY, TASKS
 from neuroleon.evaluation.controls import derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
-from neuroleon.evaluation.report import Report, SetResult, require_free, write_report
+from neuroleon.evaluation.report import require_free, write_report
+from neuroleon.evaluation.results import Report, SetResult
 from neuroleon.evaluation.tokenizers import image_fidelity, restore
 from neuroleon.evaluation.trials import TrialSet, load_trials
 

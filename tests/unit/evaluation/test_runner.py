@@ -13,7 +13,8 @@ import pytest
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import read_json
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
-from neuroleon.evaluation.report import Report, SetResult, write_report
+from neuroleon.evaluation.report import write_report
+from neuroleon.evaluation.results import Report, SetResult
 from neuroleon.evaluation.runner import Evaluation, evaluate
 from neuroleon.evaluation.stats import Comparison
 from neuroleon.signals.window import Window

@@ -1,0 +1,120 @@
+"""What an evaluation found, as plain data: the measures fill it, the report shows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neuroleon.evaluation.audit import Audit
+from neuroleon.evaluation.stats import Comparison, Estimate
+from neuroleon.evaluation.tokenizers import Fidelity
+from neuroleon.signals.window import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Which answer was given for which: `counts[condition][true][given]`, the last column for no answer of the set."""
+
+    metric: str
+    answers: tuple[str, ...]
+    counts: dict[str, list[list[int]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """How often an answer of given probability is right (Guo et al. 2017): per condition and bin of the probability of
+    the likeliest answer, its mean, the share that is right, and the number of trials; and the expected calibration
+    error."""
+
+    metric: str
+    bins: dict[str, list[tuple[float, float, int]]]
+    error: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One trial to look at: the EEG, what was the target, what came, and what came of a control. Texts or pictures."""
+
+    window: Window
+    target: np.ndarray | str
+    outputs: dict[str, np.ndarray | str]
+    titles: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What answers took: seconds and ids generated, answers scored, on this machine."""
+
+    seconds: float
+    n_ids: int
+    n_scored: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """The numbers of one task on one set, what was left out and why, and the answers' remarks."""
+
+    task: str
+    comparisons: tuple[Comparison, ...] = ()
+    remarks: tuple[str, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    reliability: Reliability | None = None
+    shown: Sequence[Shown] = ()
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineResult:
+    """One classical method on the same trials: its accuracy beside its controls, and what it was fitted to."""
+
+    method: str
+    scheme: str  # the split: `recipe`, or a scheme of cross-validation
+    comparison: Comparison
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """Bits of the true answer that go when a part of the EEG is hidden, over trials: what moved the output.
+
+    Attributes:
+        task: whose answers.
+        channels: electrode -> bits lost without it; `positions` are in the order of the electrodes, (n_chans, 3), m.
+        times_s: start of each step; `steps` the bits lost without it.
+    """
+
+    task: str
+    channels: dict[str, Estimate]
+    positions: np.ndarray
+    times_s: tuple[float, ...]
+    steps: tuple[Estimate, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetResult:
+    """One set: its audit, its tasks and baselines, its tokenizers, and the waveform pair that is drawn."""
+
+    recipe: str
+    split: str
+    n_available: int
+    n_windows: int
+    n_trials: int
+    n_answers: int
+    shards: str
+    audit: Audit
+    tasks: tuple[TaskResult, ...]
+    fidelities: tuple[Fidelity, ...]
+    waveforms: tuple[Window, Window]
+    restored_pictures: Sequence[tuple[list[np.ndarray], list[str]]] = ()
+    baselines: tuple[BaselineResult, ...] = ()
+    attribution: Attribution | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that one run of evaluate.py found. `facts` say which model, data and settings."""
+
+    facts: dict[str, Any]
+    sets: tuple[SetResult, ...] = field(default=())
