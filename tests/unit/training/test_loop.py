@@ -43,11 +43,12 @@ def test_a_run_folder_is_complete(tmp_path: Path) -> None:
     assert final == tmp_path / "final"
     verify_folder(final)
     assert "step 5 of 5" in (final / "README.md").read_text() or "step 4 of 5" in (final / "README.md").read_text()
-    assert read_json(final / "training.json")["settings"] == {"lr": 1e-2}
+    settings = {"lr": 1e-2, "data": {"samples": ["/disk/letters"]}}
+    assert read_json(final / "training.json")["settings"] == settings
     assert [entry["step"] for entry in lines(tmp_path, "train")] == [2, 4]
     assert {"loss", "commitment", "gradient_norm", "rate"} <= lines(tmp_path, "train")[0].keys()
     assert [entry["step"] for entry in lines(tmp_path, "validation")] == [2, 4, 5], "the last step is always validated"
-    assert read_json(tmp_path / "config.json") == {"lr": 1e-2}
+    assert read_json(tmp_path / "config.json") == settings
     assert f"torch=={torch.__version__.split('+')[0]}" in (tmp_path / "env.txt").read_text()
     assert list((tmp_path / "tensorboard").iterdir())
 

@@ -127,7 +127,7 @@ def test_a_named_checkpoint_starts_another_folder_but_not_one_with_newer_steps(t
 
 def test_data_may_move_but_not_become_others(tmp_path: Path, unbroken: Path) -> None:
     last = "checkpoints/step-000008/model.safetensors"
-    out = cut(unbroken, tmp_path / "run", 5)
+    out = cut(unbroken, tmp_path / "run", 7)
     with pytest.raises(CheckpointError, match=r"belongs to settings"):
         train(out, resume="auto", data="/disk/numbers")
     train(out, resume="auto", data="s3://bucket/letters/")
