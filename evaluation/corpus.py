@@ -25,7 +25,7 @@ def compare_corpus(
     *,
     chance: float | None,
     seed: int,
-    n_draws: int = 2000,
+    n_draws: int = 5000,
     biased: bool = False,
 ) -> Comparison:
     """As `stats.compare`, of a statistic of all windows; values[condition] is (n_windows, ...).

@@ -80,7 +80,7 @@ class Rows:
         statistic: Statistic,
         *,
         chance: float | None = None,
-        n_draws: int = 2000,
+        n_draws: int = 5000,
         biased: bool = False,
     ) -> None:
         """A measure of all trials together; see `compare_corpus`."""
