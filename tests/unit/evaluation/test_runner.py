@@ -177,7 +177,7 @@ def test_oracle_has_its_known_accuracies_and_bits(sound: Path) -> None:
         wrong = two_way.conditions["shuffled"].mean  # one candidate is above, the other three are equal
         assert (two_way.conditions["real"].mean, two_way.chance) == (1.0, 0.5)
         assert wrong == pytest.approx(same + (1 - same) / 3)
-        assert (rank.conditions["real"].mean, rank.chance, rank.verdict) == (1.0, 2.5, "below shuffled")
+        assert (rank.conditions["real"].mean, rank.chance, rank.gain.mean) == (1.0, 2.5, -2.0)
 
 
 def test_sentences_of_the_oracle_are_the_references(sound: Path) -> None:
