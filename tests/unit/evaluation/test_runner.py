@@ -221,11 +221,29 @@ def test_a_sentence_and_its_picture_agree_even_where_both_are_wrong(sound: Path)
     assert beyond.conditions["none"].mean == pytest.approx(0.0)  # one answer for all
 
 
+class Counting(Oracle):
+    """Counts what it is asked for."""
+
+    n_ids = n_scored = 0
+
+    def generate(self, prompts: Any, settings: Any, keys: Any) -> list[np.ndarray]:
+        made = super().generate(prompts, settings, keys)
+        self.n_ids += sum(len(ids) for ids in made) - sum(len(p.ids) for p in prompts)
+        return made
+
+    def score(self, prompt: np.ndarray, continuations: Any) -> np.ndarray:
+        self.n_scored += len(continuations)
+        return super().score(prompt, continuations)
+
+
 def test_what_a_task_costs_is_what_the_engine_did(sound: Path) -> None:
-    (label,) = run(sound, Oracle(0.97), tasks=("eeg2label",), limit=8).tasks
-    assert label.cost is not None and label.cost.seconds > 0
-    assert label.cost.n_scored == (3 * 8 + 1) * 4  # without EEG once
-    assert label.cost.n_ids == sum(len(ends("eeg2label")[k]) for k in range(4)) * 2 * 3 + len(ends("eeg2label")[0])
+    engine = Counting(0.97)
+    tasks = run(sound, engine, limit=8).tasks
+    costs = {task.task: task.cost for task in tasks if task.cost is not None}
+    assert len(costs) == 4 and all(cost.seconds > 0 for cost in costs.values())
+    assert engine.n_ids == sum(cost.n_ids for cost in costs.values()) > 0
+    assert engine.n_scored == sum(cost.n_scored for cost in costs.values()) > 0
+    assert costs["eeg2both"].n_scored == 0 < costs["eeg2both"].n_ids
 
 
 def test_likeliest_pictures_are_judged_where_the_true_one_is_scored(
