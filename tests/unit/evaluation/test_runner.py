@@ -19,6 +19,7 @@ from neuroleon.evaluation.runner import Evaluation, evaluate
 from neuroleon.evaluation.stats import Comparison
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, render, task_of
+from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.text import TextTokenizer
 from neuroleon.tokenizers.vocabulary import MASK_0, Vocabulary
 
@@ -67,11 +68,10 @@ VOCABULARY = Vocabulary.of(text=TEXT, image=Greys(), eeg=StepMeans())
 @cache
 def ends(task: str) -> list[np.ndarray]:
     """What follows the prompt for each label."""
-    if task == "eeg2image":
-        spans = [Span("image", ids) for ids in Greys().encode(PICTURES)]
-    else:
-        spans = [Span("text", np.array(i)) for i in TEXT.encode(LABELS if task == "eeg2label" else SENTENCES)]
-    rendered = [render(Document(task, None, (span,)), VOCABULARY) for span in spans]
+    images = [Span("image", ids) for ids in Greys().encode(PICTURES)]
+    texts = [Span("text", np.array(i)) for i in TEXT.encode(LABELS if task == "eeg2label" else SENTENCES)]
+    spans = list(zip(*({"text": texts, "image": images}[modality] for modality in TASKS[task].outputs), strict=True))
+    rendered = [render(Document(task, None, outputs), VOCABULARY) for outputs in spans]
     return [r.ids[r.part == OUTPUT] for r in rendered]
 
 
@@ -130,6 +130,12 @@ def toy_set(folder: Path, label_of: Callable[[int, int], int], n_recordings: int
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of 8 pixels are not worth a network's time."""
+    monkeypatch.setattr("neuroleon.evaluation.answers.packaged_network", lambda: None)
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_set(tmp_path_factory.mktemp("sound") / "toy", lambda recording, trial: trial % 4)
@@ -152,13 +158,13 @@ def test_oracle_has_its_known_accuracies_and_bits(sound: Path) -> None:
     result = run(sound, Oracle(0.97))
     found = rows(result)
     assert (result.n_windows, result.n_trials, result.n_answers) == (32, 16, 4)
-    shares = [c for c in found.values() if c.unit == "share"]
+    right = [c for c in found.values() if c.chance == 0.25 and "agree" not in c.metric]
     bits = [c for c in found.values() if c.unit == "bits"]
-    assert len(shares) == 6 and len(bits) == 5
+    assert len(right) == 10 and len(bits) == 5
     among = [c for c in bits if c.metric.endswith("among the set's")]
     assert [c.chance for c in among] == [-2.0, -2.0]  # four answers, equally often
-    for c in shares:
-        assert c.conditions["real"].mean == 1.0 and c.chance == c.conditions["constant"].mean == 0.25
+    for c in right:
+        assert c.conditions["real"].mean == 1.0 and c.conditions["constant"].mean == pytest.approx(0.25)
         assert c.verdict == "above shuffled" and c.conditions["noise"].mean < 0.6
     same = found["accuracy, generated label"].conditions["shuffled"].mean  # trials whose partner has their label
     for c in bits:
@@ -166,13 +172,85 @@ def test_oracle_has_its_known_accuracies_and_bits(sound: Path) -> None:
         assert c.conditions["none"].mean == pytest.approx(-2.0)
         assert c.gain.mean == pytest.approx((1 - same) * np.log2(0.97 / 0.01))  # more than the 2 bits there are
         assert c.verdict == "above shuffled" and c.gain.low > 0 and c.p < 0.01
+    for what in ("label by likelihood", "picture by likelihood", "picture made likelier"):
+        two_way, rank = found[f"2-way top-1, {what}"], found[f"median rank among 4, {what} (lower is better)"]
+        wrong = two_way.conditions["shuffled"].mean  # one candidate is above, the other three are equal
+        assert (two_way.conditions["real"].mean, two_way.chance) == (1.0, 0.5)
+        assert wrong == pytest.approx(same + (1 - same) / 3)
+        assert (rank.conditions["real"].mean, rank.chance, rank.gain.mean) == (1.0, 2.5, -2.0)
+
+
+def test_sentences_of_the_oracle_are_the_references(sound: Path) -> None:
+    (task,) = run(sound, Oracle(0.97), tasks=("eeg2text",)).tasks
+    found = {c.metric: c for c in task.comparisons}
+    for metric in ("corpus BLEU-4", "CIDEr"):
+        if metric in found:
+            assert found[metric].conditions["real"].mean == pytest.approx(100 if metric != "CIDEr" else 10)
+    for metric in ("ROUGE-1, F", "ROUGE-L, F", "2-way caption identification, nearer than of another class"):
+        assert found[metric].conditions["real"].mean == 1.0 and found[metric].verdict == "above shuffled"
+    errors = found["word error rate (lower is better)"]
+    assert (errors.conditions["real"].mean, errors.verdict) == (0.0, "below shuffled")
+    assert errors.conditions["constant"].mean == pytest.approx(0.75 / 6)  # one word of six, of three labels of four
+    assert found["different sentences, of all answers"].conditions["real"].mean == pytest.approx(4 / 32)
+    assert not [metric for metric in found if "the same class" in metric]
+    assert any("against the same class, which has no other caption" in remark for remark in task.remarks)
+    assert any("nrefs:1|" in remark for remark in task.remarks)
+    assert {one.target for one in task.shown} == set(SENTENCES)
+    assert all(one.outputs["real"] == one.target for one in task.shown)
+
+
+def test_labels_of_the_oracle_are_counted_and_calibrated(sound: Path) -> None:
+    (task,) = run(sound, Oracle(0.97), tasks=("eeg2label",)).tasks
+    generated, likeliest = task.confusions
+    assert generated.answers == tuple(sorted(LABELS))
+    assert np.array_equal(generated.counts["real"], np.eye(4, 5) * 8)
+    assert generated.counts["shuffled"] == likeliest.counts["shuffled"] != generated.counts["real"]
+    assert task.reliability is not None and task.reliability.bins["real"] == [(pytest.approx(0.97), 1.0, 32)]
+    assert task.reliability.error["real"] == pytest.approx(0.03)
+    assert task.reliability.error["shuffled"] > 0.5  # as sure, and wrong
+
+
+def test_a_sentence_and_its_picture_agree_even_where_both_are_wrong(sound: Path) -> None:
+    (task,) = run(sound, Oracle(0.97), tasks=("eeg2both",)).tasks
+    found = {c.metric: c for c in task.comparisons}
+    agree, beyond = found["sentence and picture agree"], found["agreement beyond that with another trial's picture"]
+    assert agree.conditions["real"].mean == agree.conditions["shuffled"].mean == 1.0
+    assert (agree.chance, agree.verdict) == (0.25, "at chance")
+    assert beyond.conditions["real"].mean == pytest.approx(1 - 6 / 30)  # of 30 windows of other trials 6 have its label
+    assert found["accuracy, label named by the sentence"].verdict == "above shuffled"
+    assert beyond.conditions["none"].mean == pytest.approx(0.0)  # one answer for all
+
+
+class Counting(Oracle):
+    """Counts what it is asked for."""
+
+    n_ids = n_scored = 0
+
+    def generate(self, prompts: Any, settings: Any, keys: Any) -> list[np.ndarray]:
+        made = super().generate(prompts, settings, keys)
+        self.n_ids += sum(len(ids) for ids in made) - sum(len(p.ids) for p in prompts)
+        return made
+
+    def score(self, prompt: np.ndarray, continuations: Any) -> np.ndarray:
+        self.n_scored += len(continuations)
+        return super().score(prompt, continuations)
+
+
+def test_what_a_task_costs_is_what_the_engine_did(sound: Path) -> None:
+    engine = Counting(0.97)
+    tasks = run(sound, engine, limit=8).tasks
+    costs = {task.task: task.cost for task in tasks if task.cost is not None}
+    assert len(costs) == 4 and all(cost.seconds > 0 for cost in costs.values())
+    assert engine.n_ids == sum(cost.n_ids for cost in costs.values()) > 0
+    assert engine.n_scored == sum(cost.n_scored for cost in costs.values()) > 0
+    assert costs["eeg2both"].n_scored == 0 < costs["eeg2both"].n_ids
 
 
 def test_likeliest_pictures_are_judged_where_the_true_one_is_scored(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With half of the pictures scored, the oracle would else be right half of the time, which is chance."""
-    monkeypatch.setattr("neuroleon.evaluation.answers.SCORED_PICTURES", 2)
+    monkeypatch.setattr("neuroleon.evaluation.image_task.SCORED_PICTURES", 2)
     result = run(sound, Oracle(0.97), tasks=("eeg2image",))
     found = rows(result)
     for metric in ("top-1, likeliest picture", "top-1, picture made likelier"):
@@ -184,7 +262,7 @@ def test_likeliest_pictures_are_judged_where_the_true_one_is_scored(
 
 def test_a_model_that_ignores_the_eeg_is_at_chance(sound: Path) -> None:
     found = rows(run(sound, Guesser(0.97)))
-    assert len(found) == 11 and {c.verdict for c in found.values()} == {"at chance"}
+    assert len(found) == 38 and {c.verdict for c in found.values()} == {"at chance"}
 
 
 def test_being_sure_and_wrong_is_below_chance_in_bits(sound: Path) -> None:

@@ -1,0 +1,40 @@
+"""Rows over trials whose answers are not equally frequent, and captions that share an answer."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from neuroleon.evaluation.rows import Rows, different
+from neuroleon.evaluation.text_task import _Captions
+
+TRIALS = [
+    SimpleNamespace(answer=answer, meta={"texts": texts})
+    for answer, texts in (("a", ["a 1"]), ("a", ["a 2"]), ("a", ["a 1"]), ("a", ["a 1"]), ("b", ["b 1"]))
+]
+SET = SimpleNamespace(trials=TRIALS, clusters=np.arange(5), majority="a")
+
+
+def test_a_rare_answer_counts_as_much_in_balanced_accuracy() -> None:
+    rows = Rows(SET, range(5), seed=0)  # type: ignore[arg-type]
+    given = {c: ["a", "a", "a", None, "a"] for c in ("real", "shuffled")}
+    rows.right("accuracy", given, 2)
+    rows.balanced("balanced", given, 2)
+    accuracy, balanced = rows.found
+    assert accuracy.conditions["real"].mean == pytest.approx(0.6)
+    assert balanced.conditions["real"].mean == pytest.approx((0.75 + 0) / 2)
+    assert balanced.conditions["constant"].mean == pytest.approx(0.5)
+
+
+def test_different_answers_add_up_to_their_number() -> None:
+    assert different({"real": ["x", "y", "x", "z"]})["real"].sum() == pytest.approx(3)
+
+
+def test_captions_are_put_beside_others_of_another_or_the_same_answer() -> None:
+    captions = _Captions.of(SET, range(5))  # type: ignore[arg-type]
+    assert captions.texts == [("a 1",), ("a 2",), ("b 1",)] and captions.own.tolist() == [0, 1, 0, 0, 2]
+    other = captions.distractors([0, 1, 2], same_answer=False)
+    same = captions.distractors([0, 1, 2], same_answer=True)
+    assert other[0].tolist() == [False, False, True] and other[4].tolist() == [True, True, False]
+    assert same[0].tolist() == [False, True, False] and same[1].tolist() == [True, False, False]
+    assert not same[4].any()
