@@ -18,7 +18,7 @@ from neuroleon.evaluation.results import Report, SetResult
 from neuroleon.evaluation.runner import Evaluation, evaluate
 from neuroleon.evaluation.stats import Comparison
 from neuroleon.signals.window import Window
-from neuroleon.tokenizers.document import OUTPUT, Document, Span, render, task_of
+from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, render, task_of
 from neuroleon.tokenizers.text import TextTokenizer
 from neuroleon.tokenizers.vocabulary import MASK_0, Vocabulary
 
@@ -67,7 +67,7 @@ VOCABULARY = Vocabulary.of(text=TEXT, image=Greys(), eeg=StepMeans())
 @cache
 def ends(task: str) -> list[np.ndarray]:
     """What follows the prompt for each label."""
-    if task == "eeg2image":
+    if task in ("eeg2image", "text2image"):
         spans = [Span("image", ids) for ids in Greys().encode(PICTURES)]
     else:
         spans = [Span("text", np.array(i)) for i in TEXT.encode(LABELS if task == "eeg2label" else SENTENCES)]
@@ -84,6 +84,9 @@ class Oracle:
     def label(self, prompt: np.ndarray) -> int | None:
         if MASK_0 in prompt:
             return None
+        if task_of(prompt, VOCABULARY) == "text2image":
+            told = parse(np.concatenate([prompt, ends("text2image")[0]]), VOCABULARY).spans[0]
+            return SENTENCES.index(TEXT.decode([told.ids_local.tolist()])[0])
         ids = VOCABULARY.to_local("eeg", prompt[VOCABULARY.modality_ids(prompt) == 3])
         seconds = np.arange(len(ids)) / 8 + 1 / 16
         waves = np.sin(2 * np.pi * seconds + PHASES[:, None])
@@ -223,7 +226,7 @@ def test_report_folder(sound: Path, tmp_path: Path) -> None:
     assert names == {"report.json", "report.md", "manifest.json", *pictures}
     content = read_json(tmp_path / "out" / "report.json")
     comparison = content["sets"][0]["tasks"][0]["comparisons"][0]
-    assert set(comparison["conditions"]) == {"real", "shuffled", "noise", "none", "constant"}
+    assert set(comparison["conditions"]) == {"real", "shuffled", "within class", "noise", "none", "constant"}
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| accuracy, generated label (share) | 1.000 [1.000, 1.000] |" in text and "nan" not in text
     assert all(f"({name})" in text for name in pictures)
