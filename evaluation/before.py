@@ -16,7 +16,7 @@ from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.windows import WindowSpec
 
 SLACK_S = 0.003  # onsets are whole samples at 200 Hz
-_EQUAL = ("name", "preprocess_fingerprint", "pseudonyms")  # of the manifest; else recordings are not the same
+_EQUAL = ("name", "preprocess_fingerprint")  # of the manifest
 
 
 def window_spec(folder: Path) -> WindowSpec | None:
@@ -52,7 +52,7 @@ class Before:
         spec, shifted = window_spec(samples), window_spec(baseline)
         if spec is None or shifted is None or {spec.by, shifted.by} != {"events"}:
             raise ConfigError(f"{baseline}, {samples}: only windows cut by events in one way have a time before them")
-        gap_s = -(shifted.tmin_s + shifted.duration_s)
+        gap_s = 0.0 - shifted.tmin_s - shifted.duration_s
         if shifted.duration_s != spec.duration_s or shifted.repeats != 1 or gap_s < 0:
             found = f"{shifted.repeats} of {shifted.duration_s:g} s from {shifted.tmin_s:g} s"
             raise ConfigError(
@@ -85,16 +85,16 @@ class Before:
         found = [i for i in indices if self(metas[i])]
         if not found:
             raise DataError(
-                f"{self.folder}: no window of it lies before an event of the evaluated split; where trials are stored "
-                "without the time before them there is none, so leave --baseline-samples out"
+                f"{self.folder}: no window of it lies before an event of the evaluated split; prepare both with one "
+                "--key, and where trials are stored without the time before them leave --baseline-samples out"
             )
         return found
 
     def sentence(self, n_left_out: int) -> str:
         """What the windows are, for the report."""
         return (
-            f"Pre-stimulus windows: the {self._duration_s:g} s that end {self._gap_s:g} s before the event "
-            f"({n_left_out} windows without one are left out); where trials follow each other fast they hold the "
+            f"Pre-stimulus windows: the {self._duration_s:g} s that end {self._gap_s:g} s before the event (trials "
+            f"without one are left out, {n_left_out} windows); where trials follow each other fast they hold the "
             "response to the one before."
         )
 
