@@ -126,10 +126,16 @@ class Observer:
 
     plant: Plant
     snr: float
-    size = property(lambda self: N_LEVELS * len(self.plant.pulses))
-    tokens_per_step = property(lambda self: len(self.plant.pulses))
     fingerprint = "coordinates"
     image = SimpleNamespace(size=1, tokens=1, fingerprint="no pictures")
+
+    @property
+    def tokens_per_step(self) -> int:
+        return len(self.plant.pulses)
+
+    @property
+    def size(self) -> int:
+        return N_LEVELS * self.tokens_per_step
 
     @property
     def engine(self) -> "Observer":

@@ -110,13 +110,13 @@ def _cannot_be_controlled(trials: TrialSet) -> str | None:
 def _audited(trials: TrialSet, folder: Path) -> TrialSet:
     """The set with random labels per block in its audit, where its labels are confounded with blocks."""
     unit = trials.audit.confounded_by
-    if unit is None:
+    if unit is None or trials.split == "train":
         return trials
-    train, scored = (
-        [trial for trial in load_trials(folder, split, most, 0).trials if trial.meta.get("label") is not None]
-        for split, most in (("train", MOST_TRAIN), (trials.split, MOST_SCORED))
-    )
     try:
+        train, scored = (
+            [trial for trial in load_trials(folder, split, most, 0).trials if trial.meta.get("label") is not None]
+            for split, most in (("train", MOST_TRAIN), (trials.split, MOST_SCORED))
+        )
         blocks = block_test(train, scored, unit, seed=0)
     except DataError as error:
         said = f"Random labels per {unit} could not be tried: {error}."

@@ -139,20 +139,8 @@ def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline
     recipe = str(chosen_metas[0]["recipe"])
     durations_s = [reader[i]["npy"].shape[1] / m["sfreq"] for i, m in zip(kept, chosen_metas, strict=True)]
     names = trial_names(chosen_metas, durations_s)
-    trials = []
-    for place in balanced([answer_of(m) for m in chosen_metas], limit, seed, recipe, split):
-        record, meta = reader[kept[place]], chosen_metas[place]
-        earlier = before(meta) if before else None
-        trials.append(
-            Trial(
-                key=record["__key__"],
-                meta=meta,
-                trial=names[place],
-                window=_window(record, folder),
-                picture=record.get("png"),
-                before=_window(earlier, before.folder) if before and earlier else None,
-            )
-        )
+    chosen = balanced([answer_of(m) for m in chosen_metas], limit, seed, recipe, split)
+    trials = [_trial(reader[kept[place]], names[place], folder, before) for place in chosen]
     texts, wordings = _labels([meta for others in metas.values() for meta in others], folder)
     answers = Counter(answer for meta in metas["train"] if (answer := answer_of(meta)) is not None)
     audit = audit_splits(
@@ -175,6 +163,18 @@ def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline
         majority=min(answers, key=lambda answer: (-answers[answer], answer)) if answers else None,
         audit=replace(audit, sentences=(*audit.sentences, said)),
         shards=reader.fingerprint,
+    )
+
+
+def _trial(record: Record, name: str, folder: Path, before: Before | None) -> Trial:
+    earlier = before(record["json"]) if before else None
+    return Trial(
+        key=record["__key__"],
+        meta=record["json"],
+        trial=name,
+        window=_window(record, folder),
+        picture=record.get("png"),
+        before=_window(earlier, before.folder) if before and earlier else None,
     )
 
 

@@ -51,6 +51,10 @@ def test_the_narrowest_true_claim_is_made() -> None:
     assert audit.split_by == "recording"
     assert any("known people" in sentence for sentence in audit.sentences)
     assert any(sentence.startswith("1 of the 2 pictures") for sentence in audit.sentences)
+    same_people["train"] = [meta("a", "r1", "x", image_key="p3")]
+    assert any(
+        sentence.endswith("every picture is new.") for sentence in audit_splits(same_people, "test", "t").sentences
+    )
 
 
 def test_one_label_per_recording_is_confounded_and_mixed_labels_are_not() -> None:
