@@ -23,6 +23,9 @@ def model_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="evaluate.py", exit_on_error=False, description=__doc__)
     parser.add_argument("--model", type=str, required=True, help="a model folder, or a hub id")
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of sample shards, one per set")
+    parser.add_argument(
+        "--baseline-samples", type=Path, nargs="+", default=[], help="shards of the windows before the events of a set"
+    )
     parser.add_argument("--split", type=str, default="test", help="train, validation or test; no other split is scored")
     parser.add_argument(
         "--tasks", type=str, nargs="+", default=["eeg2label", "eeg2text", "eeg2image"], help="what to evaluate"
@@ -83,7 +86,8 @@ def evaluate_model(argv: Sequence[str]) -> None:
     from neuroleon.evaluation.runner import Evaluation, evaluate_folder  # after the flags: it loads torch
 
     values = {f.name: getattr(given, f.name) for f in fields(Evaluation)}
-    settings = Evaluation(**values | {"samples": tuple(given.samples), "tasks": tuple(given.tasks)})
+    values |= {name: tuple(values[name]) for name in ("samples", "tasks", "baseline_samples")}
+    settings = Evaluation(**values)
     report = evaluate_folder(given.model, settings, given.out, given.device)
     for result in report.sets:
         if result.audit.confounded:

@@ -1,14 +1,21 @@
-"""What a model is fed in place of the real EEG, so that no number stands alone.
+"""What a model is fed in place of the real EEG, and answers without a model, so that no number stands alone.
 
-real: the trial's own EEG. shuffled: the EEG of another trial of the same set. noise: the trial's own amplitude spectrum
+real: the trial's own EEG. shuffled: the EEG of another trial of the same set. within class: the EEG of another
+trial with the same answer: what it has above `shuffled` is of the class, what `real` has above it is of the trial.
+before: the EEG just before the trial's event, which cannot know the answer. noise: the trial's own amplitude spectrum
 with random phases. none: no EEG, the unconditional prompt.
+
+oracle: what comes when the true class is told in place of the EEG: the bound of a decoder of classes. ceiling: the true
+answer through its tokenizer and back: the bound of any model on these ids.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from neuroleon.common.errors import DataError
 
-CONDITIONS = ("real", "shuffled", "noise", "none")
+CONDITIONS = ("real", "shuffled", "within class", "before", "noise", "none")
 
 
 def phase_randomised(eeg_uV: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -47,3 +54,19 @@ def derangement(clusters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     permutation = np.empty(n, dtype=np.int64)
     permutation[circle] = np.roll(circle, -shift)
     return permutation
+
+
+def partners_within(answers: Sequence[str | None], clusters: np.ndarray, rng: np.random.Generator) -> dict[int, int]:
+    """Window -> a window of another trial with the same answer: a derangement inside each answer.
+
+    Windows without an answer, and answers of which one trial holds more than half of the windows, have no partners.
+    """
+    partners: dict[int, int] = {}
+    for answer in sorted({answer for answer in answers if answer is not None}):
+        members = np.array([i for i, other in enumerate(answers) if other == answer])
+        try:
+            turned = members[derangement(clusters[members], rng)]
+        except DataError:
+            continue
+        partners |= dict(zip(members.tolist(), turned.tolist(), strict=True))
+    return partners

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from neuroleon.common.seed import generator
 from neuroleon.decoding.engine import Prompt
 from neuroleon.decoding.sampling import Sampling
-from neuroleon.evaluation.controls import CONDITIONS, derangement, phase_randomised
+from neuroleon.evaluation.controls import CONDITIONS, derangement, partners_within, phase_randomised
 from neuroleon.evaluation.tokenizers import EEGCodec, ImageCodec
 from neuroleon.evaluation.trials import Trial, TrialSet
 from neuroleon.signals.window import Window
@@ -47,10 +47,13 @@ class ModelUnderTest(Protocol):
 
 
 class Feed:
-    """The trials of one set, tokenized once, as the model's input under the four conditions of `controls`.
+    """The trials of one set, tokenized once, as the model's input under the conditions of `controls`.
+
+    A condition is there for the trials asked about where each of them has its input; `remarks` say which has not, and
+    why.
 
     Args:
-        bar: is advanced by one per answer and per scored prompt with EEG in it.
+        bar: is advanced by one per answer and per scored prompt.
 
     Raises:
         DataError: too few trials to shuffle.
@@ -58,15 +61,23 @@ class Feed:
 
     def __init__(self, model: ModelUnderTest, trials: TrialSet, seed: int, bar: "tqdm[Any]") -> None:
         self.model, self.trials, self.seed, self._bar = model, trials.trials, seed, bar
-        partner = derangement(trials.clusters, generator("shuffle", seed, trials.recipe, trials.split))
-        self.tokens = self._encode([trial.window for trial in trials.trials])
-        noise = self._encode([self._noise(trial) for trial in trials.trials])
-        spans = [Span("eeg", tokens.ids, tokens.scale) for tokens in self.tokens]
-        self._inputs = {
-            "real": spans,
-            "shuffled": [spans[i] for i in partner],
-            "noise": [Span("eeg", tokens.ids, tokens.scale) for tokens in noise],
+        everyone, key = range(len(self.trials)), (seed, trials.recipe, trials.split)
+        partner = derangement(trials.clusters, generator("shuffle", *key))
+        answers = [trial.answer for trial in self.trials]
+        within = partners_within(answers, trials.clusters, generator("shuffle within class", *key))
+        self.tokens = self._encode([trial.window for trial in self.trials])
+        real = dict(enumerate(map(_span, self.tokens)))
+        self._inputs: dict[str, dict[int, Span]] = {
+            "real": real,
+            "shuffled": {i: real[int(partner[i])] for i in everyone},
+            "within class": {i: real[other] for i, other in within.items()},
+            "before": self._spans({i: t.before for i, t in enumerate(self.trials) if t.before is not None}),
+            "noise": self._spans({i: self._noise(trial) for i, trial in enumerate(self.trials)}),
         }
+        self.remarks = _without_partner([answers[i] for i in everyone if i not in within])
+
+    def _spans(self, windows: dict[int, Window]) -> dict[int, Span]:
+        return dict(zip(windows, map(_span, self._encode(list(windows.values()))), strict=True))
 
     def _encode(self, windows: Sequence[Window]) -> list[Any]:
         starts = range(0, len(windows), BATCH)
@@ -76,36 +87,69 @@ class Feed:
         rng = generator("noise", self.seed, trial.key)
         return replace(trial.window, eeg_uV=phase_randomised(trial.window.eeg_uV, rng))
 
+    def conditions(self, indices: Sequence[int]) -> list[str]:
+        """The conditions under which every one of these trials has an input."""
+        return [c for c in CONDITIONS if c == "none" or all(i in self._inputs[c] for i in indices)]
+
     def _prompt(self, task: str, condition: str, i: int) -> np.ndarray:
         if condition == "none":
             return unconditional_prompt(task, self.model.vocabulary)
         words = self.trials[i].meta["question"] if TASKS[task].asks_question else TASKS[task].instructions[0]
-        instruction = self.model.text.encode([words])[0]
-        return prompt(task, instruction, [self._inputs[condition][i]], self.model.vocabulary)
+        return self._asked(task, words, self._inputs[condition][i])
+
+    def _asked(self, task: str, words: str, given: Span) -> np.ndarray:
+        return prompt(task, self.model.text.encode([words])[0], [given], self.model.vocabulary)
 
     def generate(self, task: str, indices: Sequence[int], settings: Sampling) -> dict[str, list[Span]]:
-        """The output span of each trial under each condition.
+        """The output span of each trial under each condition, and of `oracle` and `ceiling` where the task has them.
 
         Every condition of a trial has the same random numbers. Without EEG and randomness all answers are one answer.
         """
         spans = {}
-        for condition in CONDITIONS:
+        for condition in self.conditions(indices):
             same = condition == "none" and settings.temperature == 0
             wanted = list(indices[:1] if same else indices)
-            answers = [
-                span for start in range(0, len(wanted), BATCH)
-                for span in self._answers(task, condition, wanted[start : start + BATCH], settings)
-            ]  # fmt: skip
+            prompts = [self._prompt(task, condition, i) for i in wanted]
+            answers = self._answers(task, prompts, wanted, settings)
             spans[condition] = answers * len(indices) if same else answers
-        return spans
+        return spans | self._bounds(task, indices, settings)
 
-    def _answers(self, task: str, condition: str, indices: Sequence[int], settings: Sampling) -> list[Span]:
+    def _answers(
+        self, task: str, prompts: Sequence[np.ndarray], indices: Sequence[int], settings: Sampling
+    ) -> list[Span]:
         without = unconditional_prompt(task, self.model.vocabulary)
-        prompts = [Prompt(ids=self._prompt(task, condition, i), unconditional=without) for i in indices]
-        keys = [(self.seed, task, self.trials[i].key) for i in indices]
-        documents = self.model.engine.generate(prompts, settings, keys)
-        self._bar.update(len(indices) * (condition != "none"))
+        documents: list[np.ndarray] = []
+        for start in range(0, len(prompts), BATCH):
+            batch = [Prompt(ids=ids, unconditional=without) for ids in prompts[start : start + BATCH]]
+            keys = [(self.seed, task, self.trials[i].key) for i in indices[start : start + BATCH]]
+            documents += self.model.engine.generate(batch, settings, keys)
+            self._bar.update(len(batch))
         return [parse(ids, self.model.vocabulary).spans[-1] for ids in documents]
+
+    def _bounds(self, task: str, indices: Sequence[int], settings: Sampling) -> dict[str, list[Span]]:
+        """What `controls` calls oracle and ceiling, for the tasks whose answer is more than a label.
+
+        oracle: of eeg2image, what the model draws for the trial's sentence; of eeg2text, another sentence of the trial.
+        ceiling: of eeg2image, the ids of the true picture.
+        """
+        found: dict[str, list[Span]] = {}
+        trials = [self.trials[i] for i in indices]
+        sentences = [trial.meta.get("texts") or [] for trial in trials]
+        if task == "eeg2text" and all(len(texts) > 1 for texts in sentences):
+            found["oracle"] = self._texts([texts[1] for texts in sentences])
+        if task == "eeg2image" and all(sentences):
+            words = TASKS["text2image"].instructions[0]
+            told = self._texts([texts[0] for texts in sentences])
+            found["oracle"] = self._answers(
+                "text2image", [self._asked("text2image", words, span) for span in told], indices, settings
+            )
+        pictures = [trial.picture for trial in trials if trial.picture is not None]
+        if task == "eeg2image" and len(pictures) == len(trials):
+            found["ceiling"] = [Span("image", ids) for ids in self.model.image.encode(np.stack(pictures))]
+        return found
+
+    def _texts(self, texts: Sequence[str]) -> list[Span]:
+        return [Span("text", np.array(ids)) for ids in self.model.text.encode(texts)]
 
     def bits(self, task: str, indices: Sequence[int], answers: Sequence[Sequence[Span]]) -> dict[str, list[np.ndarray]]:
         """log2 p of the answers given for each trial, through the end of the document, under each condition.
@@ -116,11 +160,12 @@ class Feed:
         Returns:
             condition -> one array per trial, (n answers,).
         """
-        found: dict[str, list[np.ndarray]] = {condition: [] for condition in CONDITIONS}
+        conditions = self.conditions(indices)
+        found: dict[str, list[np.ndarray]] = {condition: [] for condition in conditions}
         without: dict[bytes, np.ndarray] = {}  # the prompt without EEG is always the same, and so are most answers
         for i, spans in zip(indices, answers, strict=True):
             ends = [self._end(task, span) for span in spans]
-            for condition in CONDITIONS[:-1]:
+            for condition in conditions[:-1]:
                 found[condition].append(self._log2_p(task, condition, i, ends))
             key = np.concatenate(ends).tobytes()
             if key not in without:
@@ -130,9 +175,22 @@ class Feed:
 
     def _log2_p(self, task: str, condition: str, i: int, ends: Sequence[np.ndarray]) -> np.ndarray:
         nats = self.model.engine.score(self._prompt(task, condition, i), ends)
-        self._bar.update(condition != "none")
+        self._bar.update()
         return np.asarray(nats, dtype=np.float64) / np.log(2)
 
     def _end(self, task: str, span: Span) -> np.ndarray:
         rendered = render(Document(task, None, (span,)), self.model.vocabulary)
         return rendered.ids[rendered.part == OUTPUT]
+
+
+def _span(tokens: Any) -> Span:
+    return Span("eeg", tokens.ids, tokens.scale)
+
+
+def _without_partner(answers: Sequence[str | None]) -> tuple[str, ...]:
+    alone = sorted({answer for answer in answers if answer is not None})
+    return (
+        (f"No shuffle within the class: {len(alone)} answers have one trial only here, {alone[0]} for one.",)
+        if alone
+        else ()
+    )

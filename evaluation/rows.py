@@ -17,8 +17,12 @@ class Rows:
     """Collects comparisons over the trials `indices` of one set."""
 
     def __init__(self, trials: TrialSet, indices: Sequence[int], seed: int) -> None:
-        self._clusters, self._seed = trials.clusters[list(indices)], seed
-        self._answers = np.array([trials.trials[i].answer for i in indices], dtype=object)
+        self._clusters, self._subjects, self._seed = (
+            trials.clusters[list(indices)],
+            trials.subjects[list(indices)],
+            seed,
+        )
+        self._answers = np.array([trials.trials[i].answer for i in of], dtype=object)
         self._majority = trials.majority
         self.found: list[Comparison] = []
 
@@ -70,7 +74,8 @@ class Rows:
 
     def each(self, metric: str, unit: str, values: Values, chance: float | None) -> None:
         """A measure that is a mean over trials."""
-        self.found.append(compare(metric, unit, values, self._clusters, chance=chance, seed=self._seed))
+        row = compare(metric, unit, values, self._clusters, subjects=self._subjects, chance=chance, seed=self._seed)
+        self.found.append(row)
 
     def corpus(
         self,

@@ -1,7 +1,7 @@
 """Evaluates one model on sets of sample shards: loads, feeds, measures, and hands a report back."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +14,15 @@ from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.decoding.sampling import PICTURE
 from neuroleon.evaluation.answers import GREEDY, TASKS
-from neuroleon.evaluation.controls import derangement
+from neuroleon.evaluation.before import of_folders
+from neuroleon.evaluation.blocks import MOST_SCORED, MOST_TRAIN, block_test
+from neuroleon.evaluation.controls import CONDITIONS, derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
+from neuroleon.evaluation.ledger import Ledger
 from neuroleon.evaluation.report import require_free, write_report
-from neuroleon.evaluation.results import Report, SetResult
+from neuroleon.evaluation.results import Report, SetResult, TaskResult
+from neuroleon.evaluation.stats import holm
 from neuroleon.evaluation.tokenizers import image_fidelity, restore
 from neuroleon.evaluation.trials import TrialSet, load_trials
 
@@ -33,6 +37,7 @@ class Evaluation:
         tasks: any of eeg2label, eeg2text, eeg2image.
         limit: at most this many windows per set, balanced over labels; None takes all.
         seed: of the trials drawn, the shuffle, the noise, the sampling and the bootstrap.
+        baseline_samples: folders of windows before the events of sets in `samples` (`before.py`).
     """
 
     samples: tuple[Path, ...]
@@ -40,6 +45,7 @@ class Evaluation:
     tasks: tuple[str, ...] = tuple(TASKS)
     limit: int | None = 200
     seed: int = 0
+    baseline_samples: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -60,9 +66,13 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
     Raises:
         DataError: a set is damaged or leaks between splits, or no set has enough trials for a shuffled control (a set
             that has not is left out, and the report says why).
-        ConfigError: two sets have one name.
+        ConfigError: two sets have one name, or a folder of baseline windows does not fit its set.
     """
-    sets = [load_trials(folder, settings.split, settings.limit, settings.seed) for folder in settings.samples]
+    baselines = of_folders(settings.baseline_samples, settings.samples)
+    sets = [
+        _audited(load_trials(folder, settings.split, settings.limit, settings.seed, baselines.get(folder)), folder)
+        for folder in settings.samples
+    ]
     names = [trials.recipe for trials in sets]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"samples: two folders hold the set {twice[0]!r}; give each set once")
@@ -97,9 +107,27 @@ def _cannot_be_controlled(trials: TrialSet) -> str | None:
     return None
 
 
+def _audited(trials: TrialSet, folder: Path) -> TrialSet:
+    """The set with random labels per block in its audit, where its labels are confounded with blocks."""
+    unit = trials.audit.confounded_by
+    if unit is None or trials.split == "train":
+        return trials
+    try:
+        train, scored = (
+            [trial for trial in load_trials(folder, split, most, 0).trials if trial.meta.get("label") is not None]
+            for split, most in (("train", MOST_TRAIN), (trials.split, MOST_SCORED))
+        )
+        blocks = block_test(train, scored, unit, seed=0)
+    except DataError as error:
+        said = f"Random labels per {unit} could not be tried: {error}."
+        return replace(trials, audit=replace(trials.audit, sentences=(*trials.audit.sentences, said)))
+    sentences = (*trials.audit.sentences, blocks.sentence)
+    return replace(trials, audit=replace(trials.audit, blocks=blocks, sentences=sentences))
+
+
 def _work(trials: TrialSet) -> int:
-    """Steps of one task: an answer and its likelihoods, for each window under each condition that has EEG."""
-    return 2 * 3 * len(trials.trials)
+    """Steps of one task, at most: an answer and its likelihoods, for each window under each condition."""
+    return 2 * len(CONDITIONS) * len(trials.trials)
 
 
 def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation, bar: "tqdm[Any]") -> SetResult:
@@ -115,7 +143,7 @@ def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation,
     for task in settings.tasks:
         done = bar.n + _work(trials)
         tasks.append(TASKS[task](feed, trials, settings.seed))
-        bar.update(done - bar.n)  # what a left-out task did not do
+        bar.update(done - bar.n)  # what was not there to do
     shown: Sequence[tuple[list[np.ndarray], list[str]]] = ()
     if len(trials.pictures) > 1:
         keys = list(trials.pictures)
@@ -131,25 +159,42 @@ def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation,
         n_trials=len(np.unique(trials.clusters)),
         n_answers=len({trial.answer for trial in trials.trials} - {None}),
         shards=trials.shards,
-        audit=trials.audit,
-        tasks=tuple(tasks),
+        audit=replace(trials.audit, sentences=(*trials.audit.sentences, *feed.remarks)),
+        tasks=_corrected(tasks),
         fidelities=tuple(fidelities),
         waveforms=(windows[0], restored[0]),
         restored_pictures=shown,
     )
 
 
+def _corrected(tasks: Sequence[TaskResult]) -> tuple[TaskResult, ...]:
+    """The tasks of a set with p-values corrected for all of their numbers."""
+    corrected = iter(holm([c.p for task in tasks for c in task.comparisons]))
+    return tuple(
+        replace(task, comparisons=tuple(replace(c, p_holm=next(corrected)) for c in task.comparisons)) for task in tasks
+    )
+
+
 def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) -> Report:
     """Load the model folder (or hub id) `model`, evaluate it, and write the report to `out`.
 
+    A use of the test split is written to the ledger before anyone can see its report.
+
     Raises:
         CheckpointError: the model folder is damaged.
-        ConfigError: `out` holds something that is no report.
-        DataError: as `evaluate`.
+        ConfigError: `out` holds something that is no report, or the ledger cannot be written.
+        DataError: as `evaluate`, or the ledger is damaged.
     """
     require_free(out)
+    ledger = Ledger(model) if settings.split == "test" else None
     pipeline = NeuroleonPipeline.load(model, device)
     facts = {"model": model, "fingerprint": pipeline.fingerprint, "taught sets": sorted(pipeline.labels)}
     report = evaluate(pipeline, settings, facts)
+    if ledger:
+        before = {r.recipe: ledger.before(pipeline.fingerprint, r.shards) for r in report.sets}
+        said = "; ".join(f"{name}: {own} by this model, {every} by any" for name, (own, every) in before.items())
+        report = replace(report, facts=report.facts | {"uses of the test split before this one": said})
+        made = {"tasks": list(settings.tasks), "limit": settings.limit, "seed": settings.seed}
+        ledger.write(pipeline.fingerprint, [(r.recipe, r.shards) for r in report.sets], made)
     write_report(report, out)
     return report

@@ -1,5 +1,6 @@
 """Intervals and p-values over trials whose windows are not independent: whole clusters are drawn, or change sign."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -67,10 +68,19 @@ def paired_permutation_p(
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One number beside its controls. `gain` is real minus shuffled, paired; `chance` is None where there is none."""
+    """One number beside its controls.
+
+    Attributes:
+        unit: "share" of windows that are right, or "bits".
+        chance: None where there is none.
+        gain: real minus shuffled, paired, with its interval over trials.
+        p: of the gain, of this number alone; `p_holm` is corrected for all numbers of the set.
+        over_subjects: the gain with its interval over subjects, who are drawn whole: what to expect of other people.
+            None for one subject.
+    """
 
     metric: str
-    unit: str  # "share" of windows that are right, or "bits"
+    unit: str
     n_windows: int
     n_trials: int
     conditions: dict[str, Estimate]
@@ -78,16 +88,29 @@ class Comparison:
     gain: Estimate
     p: float
     verdict: str
+    over_subjects: Estimate | None = None
+    n_subjects: int | None = None
+    p_holm: float | None = None
 
 
 def compare(
-    metric: str, unit: str, values: dict[str, np.ndarray], clusters: np.ndarray, *, chance: float | None, seed: int
+    metric: str,
+    unit: str,
+    values: dict[str, np.ndarray],
+    clusters: np.ndarray,
+    *,
+    chance: float | None,
+    seed: int,
+    subjects: np.ndarray | None = None,
 ) -> Comparison:
     """Put the values (n_windows,) of each condition beside each other; `values` has "real" and "shuffled" at least.
 
-    The verdict needs both the paired interval and the permutation p: with few trials the interval alone is too narrow.
+    `subjects` (n_windows,) are the people, where they are known. The verdict needs both the paired interval and the
+    permutation p: with few trials the interval alone is too narrow.
     """
-    gain = bootstrap_ci(values["real"] - values["shuffled"], clusters, seed=seed)
+    difference = values["real"] - values["shuffled"]
+    gain = bootstrap_ci(difference, clusters, seed=seed)
+    n_subjects = None if subjects is None else len(np.unique(subjects))
     p = paired_permutation_p(values["real"], values["shuffled"], clusters, seed=seed)
     sure = p < 0.05 and not gain.low <= 0 <= gain.high
     return Comparison(
@@ -100,4 +123,19 @@ def compare(
         gain=gain,
         p=p,
         verdict="at chance" if not sure else "above shuffled" if gain.mean > 0 else "below shuffled",
+        over_subjects=None if subjects is None or n_subjects == 1 else bootstrap_ci(difference, subjects, seed=seed),
+        n_subjects=n_subjects,
     )
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm (1979, Scand. J. Statist. 6, 65), in the order given.
+
+    The share of families of true null hypotheses in which any p is below a level stays below that level, however the
+    tests depend on each other.
+    """
+    order = np.argsort(ps)
+    stepped = np.asarray(ps)[order] * np.arange(len(ps), 0, -1)
+    corrected = np.empty(len(ps))
+    corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return corrected.tolist()

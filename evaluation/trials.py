@@ -2,18 +2,20 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuroleon.common.errors import DataError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.members import Record
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.evaluation.audit import Audit, audit_splits
+from neuroleon.evaluation.before import Before, missing, window_spec
+from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
 
 # Windows of one label and recording nearer than this to each other are one trial: cvep20 cuts 2.0 s every 2.1 s.
@@ -22,13 +24,17 @@ GAP_S = 0.15
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One window with what it was recorded for. `trial` is equal for windows that are not independent."""
+    """One window with what it was recorded for. `trial` is equal for windows that are not independent.
+
+    `before` is the EEG just before the trial's event, where the set was prepared with it.
+    """
 
     key: str
     meta: dict[str, Any]
     trial: str
     window: Window
     picture: np.ndarray | None
+    before: Window | None = None
 
     @property
     def answer(self) -> str | None:
@@ -54,6 +60,10 @@ class TrialSet:
     @property
     def clusters(self) -> np.ndarray:
         return np.array([trial.trial for trial in self.trials])
+
+    @property
+    def subjects(self) -> np.ndarray:
+        return np.array([str(trial.meta["subject"]) for trial in self.trials])
 
 
 def answer_of(meta: dict[str, Any]) -> str | None:
@@ -89,7 +99,8 @@ def balanced(answers: Sequence[str | None], limit: int | None, *key: int | str) 
     return sorted(i for *_, i in sorted(turns)[:limit])
 
 
-def _window(record: Record, meta: dict[str, Any], where: str) -> Window:
+def _window(record: Record, folder: Path) -> Window:
+    meta, where = record["json"], f"{folder}: {record['__key__']}"
     scaled = record["npy"].astype(np.float32)
     if scaled.ndim != 2 or scaled.shape[0] != len(meta["ch_names"]) or len(meta["positions"]) != scaled.shape[0]:
         raise DataError(
@@ -105,11 +116,15 @@ def _window(record: Record, meta: dict[str, Any], where: str) -> Window:
     )
 
 
-def load_trials(folder: Path, split: str, limit: int | None, seed: int) -> TrialSet:
+def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline: Path | None = None) -> TrialSet:
     """Read the named split of a folder of sample shards; of the other splits only the metadata, for the audit.
 
+    Where a `baseline` is given (`before.py`), windows without EEG before their event are left out, and counted.
+
     Raises:
-        DataError: the split is empty, has no EEG, or shares a recording with another split.
+        DataError: the split is empty, has no EEG, or shares a recording with another split; or `baseline` has no window
+            before any event.
+        ConfigError: `baseline` does not fit `folder`.
     """
     readers = {name: ShardReader(folder, name) for name in SPLITS}
     metas = {name: [record["json"] for record in reader] for name, reader in readers.items()}
@@ -118,30 +133,57 @@ def load_trials(folder: Path, split: str, limit: int | None, seed: int) -> Trial
     if not with_eeg:
         found = ", ".join(f"{name} {len(reader)}" for name, reader in readers.items())
         raise DataError(f"{folder}: split {split!r} has no sample with EEG (samples: {found}); choose another --split")
-    chosen_metas = [metas[split][i] for i in with_eeg]
+    before = Before(folder, baseline, split) if baseline else None
+    kept = with_eeg if before is None else before.known(with_eeg, metas[split])
+    chosen_metas = [metas[split][i] for i in kept]
     recipe = str(chosen_metas[0]["recipe"])
-    durations_s = [reader[i]["npy"].shape[1] / m["sfreq"] for i, m in zip(with_eeg, chosen_metas, strict=True)]
+    durations_s = [reader[i]["npy"].shape[1] / m["sfreq"] for i, m in zip(kept, chosen_metas, strict=True)]
     names = trial_names(chosen_metas, durations_s)
-    trials = []
-    for place in balanced([answer_of(m) for m in chosen_metas], limit, seed, recipe, split):
-        record, meta = reader[with_eeg[place]], chosen_metas[place]
-        window = _window(record, meta, f"{folder}: {record['__key__']}")
-        picture = record.get("png")
-        trials.append(Trial(key=record["__key__"], meta=meta, trial=names[place], window=window, picture=picture))
+    chosen = balanced([answer_of(m) for m in chosen_metas], limit, seed, recipe, split)
+    trials = [_trial(reader[kept[place]], names[place], folder, before) for place in chosen]
     texts, wordings = _labels([meta for others in metas.values() for meta in others], folder)
     answers = Counter(answer for meta in metas["train"] if (answer := answer_of(meta)) is not None)
+    audit = audit_splits(
+        metas,
+        split,
+        str(folder),
+        reader.manifest.get("split_by"),
+        windows=window_spec(folder),
+        preprocess=_preprocess(reader),
+    )
+    said = before.sentence(len(with_eeg) - len(kept)) if before else missing(folder)
     return TrialSet(
         recipe=recipe,
         split=split,
         trials=tuple(trials),
-        n_available=len(with_eeg),
+        n_available=len(kept),
         pictures=_pictures(reader),
         label_texts=texts,
         wordings=wordings,
         majority=min(answers, key=lambda answer: (-answers[answer], answer)) if answers else None,
-        audit=audit_splits(metas, split, str(folder), reader.manifest.get("split_by")),
+        audit=replace(audit, sentences=(*audit.sentences, said)),
         shards=reader.fingerprint,
     )
+
+
+def _trial(record: Record, name: str, folder: Path, before: Before | None) -> Trial:
+    earlier = before(record["json"]) if before else None
+    return Trial(
+        key=record["__key__"],
+        meta=record["json"],
+        trial=name,
+        window=_window(record, folder),
+        picture=record.get("png"),
+        before=_window(earlier, before.folder) if before and earlier else None,
+    )
+
+
+def _preprocess(reader: ShardReader) -> Preprocess | None:
+    """How the signals of a folder were filtered; None where it does not say so, or was made by another version."""
+    try:
+        return Preprocess.from_json(reader.manifest["preprocess"])
+    except (KeyError, ConfigError):
+        return None
 
 
 def _labels(metas: Sequence[dict[str, Any]], folder: Path) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:

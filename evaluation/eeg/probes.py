@@ -258,11 +258,20 @@ def _named_bands(answers: np.ndarray) -> tuple[tuple[float, float], ...]:
 def _rhythms(
     bands: Sequence[tuple[float, float]], train: Sequence[Trial], answers: np.ndarray, test: Sequence[Trial]
 ) -> np.ndarray:
+    covariances = rhythm_covariances([*train, *test], bands)
+    return tangent_answers([(x[: len(train)], x[len(train) :]) for x in covariances], answers)
+
+
+def rhythm_covariances(trials: Sequence[Trial], bands: Sequence[tuple[float, float]] = RHYTHMS_HZ) -> list[np.ndarray]:
+    """Shrunk covariances (n, n_chans, n_chans) of windows in each band.
+
+    Raises:
+        DataError: windows that do not fit together.
+    """
     from pyriemann.estimation import Covariances
 
-    signals = _signals(train, test)
-    covariances = [[Covariances("lwf").transform(band_passed(x, band)) for x in signals] for band in bands]
-    return _tangent(covariances, answers)
+    (signals,) = _signals(trials)
+    return [Covariances("lwf").transform(band_passed(signals, band)) for band in bands]
 
 
 def _events(train: Sequence[Trial], answers: np.ndarray, test: Sequence[Trial]) -> np.ndarray:
@@ -270,11 +279,11 @@ def _events(train: Sequence[Trial], answers: np.ndarray, test: Sequence[Trial]) 
 
     seen, asked = (band_passed(signals, EVENT_BAND_HZ) for signals in _signals(train, test))
     xdawn = XdawnCovariances(nfilter=XDAWN_FILTERS, estimator="lwf", xdawn_estimator="lwf").fit(seen, answers)
-    return _tangent([[xdawn.transform(seen), xdawn.transform(asked)]], answers)
+    return tangent_answers([(xdawn.transform(seen), xdawn.transform(asked))], answers)
 
 
-def _tangent(covariances: Sequence[Sequence[np.ndarray]], answers: np.ndarray) -> np.ndarray:
-    """Predictions (n,) from the covariances of training and test windows, in each band."""
+def tangent_answers(covariances: Sequence[tuple[np.ndarray, np.ndarray]], answers: np.ndarray) -> np.ndarray:
+    """Predictions (n,) from the covariances of training and test windows, in each band; `answers` to the former."""
     from pyriemann.tangentspace import TangentSpace
 
     spaces = [TangentSpace().fit(seen) for seen, _ in covariances]

@@ -18,6 +18,23 @@ def test_a_recording_in_two_splits_is_refused() -> None:
     }
     with pytest.raises(DataError, match="1 of 2 recordings"):
         audit_splits(splits, "test", "runs/samples/toy")
+    for meta_of, onset_s in ((splits["train"][1], 4.0), (splits["test"][0], 6.5)):
+        meta_of["onset_s"] = onset_s
+    with pytest.raises(DataError, match=r"windows that begin 2\.5 s from each other"):
+        audit_splits(splits, "test", "runs/samples/toy")
+
+
+def test_sentences_and_sessions_in_two_splits_are_told() -> None:
+    shared = {
+        "train": [meta("a", "r1", None, texts=["A dog.", "A cat."], group="g1")],
+        "test": [meta("a", "r2", None, texts=["A cat."], group="g1"), meta("a", "r2", None, texts=["A dog."])],
+    }
+    audit = audit_splits(shared, "test", "toy")
+    assert (audit.units["sentence"], audit.shared["sentence"], audit.shared["group"]) == (2, 1, 1)
+    said = " ".join(audit.sentences)
+    assert "1 of the 2 sentences" in said and "1 of the 1 groups (sessions)" in said
+    apart = audit_splits({"train": [], "test": shared["test"]}, "test", "toy")
+    assert "every sentence is new" in " ".join(apart.sentences) and "sessions" not in " ".join(apart.sentences)
 
 
 def test_equal_names_of_recordings_of_two_subjects_are_two_recordings() -> None:
@@ -34,6 +51,10 @@ def test_the_narrowest_true_claim_is_made() -> None:
     assert audit.split_by == "recording"
     assert any("known people" in sentence for sentence in audit.sentences)
     assert any(sentence.startswith("1 of the 2 pictures") for sentence in audit.sentences)
+    same_people["train"] = [meta("a", "r1", "x", image_key="p3")]
+    assert any(
+        sentence.endswith("every picture is new.") for sentence in audit_splits(same_people, "test", "t").sentences
+    )
 
 
 def test_one_label_per_recording_is_confounded_and_mixed_labels_are_not() -> None:

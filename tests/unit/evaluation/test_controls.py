@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import DataError
-from neuroleon.evaluation.controls import derangement, phase_randomised
+from neuroleon.evaluation.controls import derangement, partners_within, phase_randomised
 
 
 @settings(deadline=None, max_examples=50)
@@ -44,3 +44,14 @@ def test_shuffle_is_a_derangement_of_trials(sizes: list[int], seed: int) -> None
 def test_shuffle_gives_every_other_trial_in_turn() -> None:
     partners = {int(derangement(np.arange(6), np.random.default_rng(seed))[0]) for seed in range(100)}
     assert partners == {1, 2, 3, 4, 5}
+
+
+def test_partners_within_a_class_are_other_trials_of_that_class() -> None:
+    answers = ["a", "a", "b", "b", "b", "c", None, "d", "d"]
+    clusters = np.array(["1", "2", "3", "3", "4", "5", "6", "7", "7"])
+    partners = partners_within(answers, clusters, np.random.default_rng(0))
+    assert partners == {0: 1, 1: 0}  # of b one trial holds two of three windows, c and d have one trial
+    more = partners_within([*answers, "b"], np.append(clusters, "8"), np.random.default_rng(0))
+    assert set(more) == {0, 1, 2, 3, 4, 9}
+    names = np.append(clusters, "8")
+    assert all([*answers, "b"][i] == [*answers, "b"][j] and names[i] != names[j] for i, j in more.items())

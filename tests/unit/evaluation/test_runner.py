@@ -13,12 +13,13 @@ import pytest
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import read_json
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
+from neuroleon.evaluation.ledger import FILE
 from neuroleon.evaluation.report import write_report
 from neuroleon.evaluation.results import Report, SetResult
-from neuroleon.evaluation.runner import Evaluation, evaluate
+from neuroleon.evaluation.runner import Evaluation, evaluate, evaluate_folder
 from neuroleon.evaluation.stats import Comparison
 from neuroleon.signals.window import Window
-from neuroleon.tokenizers.document import OUTPUT, Document, Span, render, task_of
+from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, render, task_of
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.text import TextTokenizer
 from neuroleon.tokenizers.vocabulary import MASK_0, Vocabulary
@@ -84,6 +85,9 @@ class Oracle:
     def label(self, prompt: np.ndarray) -> int | None:
         if MASK_0 in prompt:
             return None
+        if task_of(prompt, VOCABULARY) == "text2image":
+            told = parse(np.concatenate([prompt, ends("text2image")[0]]), VOCABULARY).spans[0]
+            return SENTENCES.index(TEXT.decode([told.ids_local.tolist()])[0])
         ids = VOCABULARY.to_local("eeg", prompt[VOCABULARY.modality_ids(prompt) == 3])
         seconds = np.arange(len(ids)) / 8 + 1 / 16
         waves = np.sin(2 * np.pi * seconds + PHASES[:, None])
@@ -246,6 +250,52 @@ def test_what_a_task_costs_is_what_the_engine_did(sound: Path) -> None:
     assert costs["eeg2both"].n_scored == 0 < costs["eeg2both"].n_ids
 
 
+def test_trials_of_one_class_are_alike_and_the_bounds_are_there(sound: Path) -> None:
+    """What the oracle reads is the class alone: another trial of the class serves it as well."""
+    found = rows(run(sound, Oracle(0.97)))
+    for c in found.values():
+        assert c.conditions["within class"].mean == c.conditions["real"].mean
+        assert c.p_holm is not None and c.p <= c.p_holm <= len(found) * c.p
+    assert "oracle" not in found["accuracy, generated label"].conditions
+    drawn = found["top-1, generated picture"].conditions
+    assert (drawn["oracle"].mean, drawn["ceiling"].mean) == (1.0, 1.0)
+
+
+def test_the_oracle_draws_from_the_true_sentence(sound: Path) -> None:
+    """A model that draws one picture for every sentence has an oracle at chance, whatever it reads from EEG."""
+
+    class Deaf(Oracle):
+        def label(self, prompt: np.ndarray) -> int | None:
+            return 0 if task_of(prompt, VOCABULARY) == "text2image" else super().label(prompt)
+
+    drawn = rows(run(sound, Deaf(0.97), tasks=("eeg2image",)))["top-1, generated picture"].conditions
+    assert (drawn["real"].mean, drawn["oracle"].mean, drawn["ceiling"].mean) == (1.0, 0.25, 1.0)
+
+
+def test_a_class_of_one_trial_has_no_shuffle_within_and_that_is_said(sound: Path) -> None:
+    result = run(sound, Oracle(0.97), tasks=("eeg2label",), limit=4)
+    assert "within class" not in rows(result)["accuracy, generated label"].conditions
+    assert any("No shuffle within the class: 4 answers have one trial" in said for said in result.audit.sentences)
+
+
+def test_uses_of_the_test_split_are_written_and_told(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SimpleNamespace(engine=Oracle(0.97), vocabulary=VOCABULARY, text=TEXT, image=Greys(), eeg=StepMeans())
+    model.fingerprint, model.labels = "m1", {}
+    monkeypatch.setattr("neuroleon.evaluation.runner.NeuroleonPipeline.load", lambda *_: model)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    ledger, name = tmp_path / "models" / FILE, str(tmp_path / "models" / "mine")
+    settings = {"samples": (sound,), "tasks": ("eeg2label",), "limit": 8}
+    evaluate_folder(name, Evaluation(split="validation", **settings), tmp_path / "out", "cpu")
+    assert not ledger.exists()
+    for before in (0, 1):
+        report = evaluate_folder(name, Evaluation(**settings), tmp_path / "out", "cpu")
+        told = report.facts["uses of the test split before this one"]
+        assert told == f"toy: {before} by this model, {before} by any"
+        assert len(ledger.read_text().splitlines()) == before + 1
+
+
 def test_likeliest_pictures_are_judged_where_the_true_one_is_scored(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +339,9 @@ def test_a_class_that_is_the_recording_is_named(tmp_path: Path) -> None:
     folder = toy_set(tmp_path / "toy", lambda recording, trial: recording // 3 % 4, n_recordings=12)
     report = report_of(folder, Oracle(0.97), tasks=("eeg2label",))
     write_report(report, tmp_path / "out")
-    assert "**confounded: every recording (12 with 4 labels)" in (tmp_path / "out" / "report.md").read_text()
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "**confounded: every recording (12 with 4 labels)" in text and "Random labels per recording" in text
+    assert report.sets[0].audit.blocks is not None and report.sets[0].audit.blocks.n_blocks == 8
 
 
 def test_report_folder(sound: Path, tmp_path: Path) -> None:
@@ -301,7 +353,7 @@ def test_report_folder(sound: Path, tmp_path: Path) -> None:
     assert names == {"report.json", "report.md", "manifest.json", *pictures}
     content = read_json(tmp_path / "out" / "report.json")
     comparison = content["sets"][0]["tasks"][0]["comparisons"][0]
-    assert set(comparison["conditions"]) == {"real", "shuffled", "noise", "none", "constant"}
+    assert set(comparison["conditions"]) == {"real", "shuffled", "within class", "noise", "none", "constant"}
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| accuracy, generated label (share) | 1.000 [1.000, 1.000] |" in text and "nan" not in text
     assert all(f"({name})" in text for name in pictures)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from neuroleon.common.errors import DataError
-from neuroleon.evaluation.stats import bootstrap_ci, paired_permutation_p
+from neuroleon.evaluation.stats import bootstrap_ci, compare, holm, paired_permutation_p
 
 
 def test_interval_of_independent_trials_is_that_of_the_normal_law() -> None:
@@ -62,3 +62,25 @@ def test_sampled_p_is_uniform_without_an_effect_and_never_zero() -> None:
     ]
     assert 0.02 <= np.mean(np.array(ps) <= 0.05) <= 0.09
     assert paired_permutation_p(np.ones(50), np.zeros(50), np.arange(50)) == 1 / 5000
+
+
+def test_the_interval_over_subjects_is_of_people_not_of_trials() -> None:
+    """Two of four people have an effect: with 100 trials of each that is sure of these people, and not of others."""
+    subjects = np.repeat(["a", "b", "c", "d"], 100)
+    real = np.isin(subjects, ["a", "b"]).astype(float)
+    values = {"real": real, "shuffled": np.zeros(400)}
+    of_four = compare("hits", "share", values, np.arange(400), chance=None, seed=0, subjects=subjects)
+    assert of_four.over_subjects is not None and of_four.n_subjects == 4
+    assert (of_four.over_subjects.mean, of_four.over_subjects.low, of_four.over_subjects.high) == (0.5, 0.0, 1.0)
+    assert of_four.gain.low > 0.44
+    of_one = compare("hits", "share", values, np.arange(400), chance=None, seed=0, subjects=np.repeat("a", 400))
+    assert (of_one.over_subjects, of_one.n_subjects) == (None, 1)
+    assert compare("hits", "share", values, np.arange(400), chance=None, seed=0).n_subjects is None
+
+
+def test_holm_by_hand() -> None:
+    """Holm 1979: the smallest of four times 4, the next times 3 ...; never below an earlier one, at most 1."""
+    assert holm([0.02, 0.01, 0.04, 0.5]) == pytest.approx([0.06, 0.04, 0.08, 0.5])
+    assert holm([0.02, 0.021]) == pytest.approx([0.04, 0.04])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

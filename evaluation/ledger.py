@@ -1,0 +1,68 @@
+"""Every use of a test split, written down: a split that was looked at often, and chosen by, is no test any more.
+
+`test-uses.jsonl` lies in the folder that holds the model folder (models of one folder share it), for a model of the hub
+in the working directory. It is only ever appended to: replacing a report or a model leaves it as it is.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from neuroleon.common.errors import ConfigError
+from neuroleon.common.files import parse_json
+
+FILE = "test-uses.jsonl"
+
+
+class Ledger:
+    """The ledger that a model's uses of test splits are written to.
+
+    Raises:
+        ConfigError: it cannot be written.
+        DataError: a line of it is damaged.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.path = (Path(model).resolve().parent if Path(model).is_dir() else Path.cwd()) / FILE
+        try:
+            with self.path.open("a+", encoding="utf-8") as file:
+                file.seek(0)
+                lines = file.read().splitlines()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: uses of the test split are written there, and it cannot be ({error.strerror}); "
+                "put the model where you can write, or evaluate --split validation"
+            ) from None
+        self.uses: list[dict[str, Any]] = [
+            parse_json(line.encode(), f"{self.path}, line {n}") for n, line in enumerate(lines, 1)
+        ]
+
+    def before(self, fingerprint: str, shards: str) -> tuple[int, int]:
+        """How often this model, and how often any model, was scored on these test shards before."""
+        models = [use["model"] for use in self.uses if use["shards"] == shards]
+        return models.count(fingerprint), len(models)
+
+    def write(self, fingerprint: str, sets: Sequence[tuple[str, str]], settings: dict[str, Any]) -> None:
+        """Append one line for each set, (its name, the fingerprint of its shards)."""
+        date, commit = datetime.now(UTC).isoformat(timespec="seconds"), _commit()
+        uses = [
+            {"date": date, "model": fingerprint, "set": name, "shards": shards, "settings": settings, "commit": commit}
+            for name, shards in sets
+        ]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(use) + "\n" for use in uses))
+        self.uses += uses
+
+
+def _commit() -> str | None:
+    """The commit of this code, where it is a checkout of git."""
+    root = Path(__file__).resolve().parent.parent
+    ask = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        top, commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split("\n")[:2]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit if Path(top) == root else None  # installed inside of somebody else's checkout

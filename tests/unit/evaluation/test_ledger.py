@@ -1,0 +1,50 @@
+"""Uses of the test split are counted, over models and reports, and nothing is scored that cannot be counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.evaluation.ledger import FILE, Ledger
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_uses_are_counted_by_model_and_by_shards(model: Path) -> None:
+    assert Ledger(str(model)).before("m1", "s1") == (0, 0)
+    Ledger(str(model)).write("m1", [("cvep20", "s1"), ("ssvep40", "s2")], {"seed": 0})
+    Ledger(str(model)).write("m2", [("cvep20", "s1")], {"seed": 1})
+    ledger = Ledger(str(model))
+    assert (ledger.before("m1", "s1"), ledger.before("m1", "s2"), ledger.before("m3", "s1")) == ((1, 2), (1, 1), (0, 2))
+    lines = (model.parent / FILE).read_text().splitlines()
+    assert [json.loads(line)["set"] for line in lines] == ["cvep20", "ssvep40", "cvep20"]
+    assert set(json.loads(lines[0])) == {"date", "model", "set", "shards", "settings", "commit"}
+    assert not list(model.iterdir())  # the model folder has a manifest, and stays as it is
+
+
+def test_a_model_of_the_hub_has_its_ledger_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Ledger("somebody/model").write("m1", [("cvep20", "s1")], {})
+    assert (tmp_path / FILE).is_file()
+
+
+def test_a_damaged_line_is_named(model: Path) -> None:
+    Ledger(str(model)).write("m1", [("cvep20", "s1")], {})
+    with (model.parent / FILE).open("a") as file:
+        file.write('{"date": ')
+    with pytest.raises(DataError, match=f"{FILE}, line 2"):
+        Ledger(str(model))
+
+
+def test_a_ledger_that_cannot_be_written_stops_the_evaluation(model: Path) -> None:
+    (model.parent / FILE).mkdir()
+    with pytest.raises(ConfigError, match="--split validation"):
+        Ledger(str(model))
