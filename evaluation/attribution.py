@@ -3,11 +3,14 @@
 An electrode is hidden by leaving it out: the tokenizer reads any montage, and what is missing is not there. What its
 neighbours also carry is then not lost, so this is what the electrode alone tells.
 
-A step of time cannot be left out. Its ids are taken from the same step of a few other trials, so that it looks like EEG
-of the set and knows nothing of the answer, and the probability is averaged over these (prediction difference, Robnik-
+A step of time cannot be left out. It holds the EEG of the same step of a few other trials, so that it looks like EEG of
+the set and knows nothing of the answer, and the probability is averaged over these (prediction difference, Robnik-
 Sikonja and Kononenko 2008; Zintgraf et al. 2017, eq. 2):
 
     bits lost = log2 p(answer | EEG) - log2 mean_k p(answer | EEG with the step of trial k)
+
+Both are hidden before tokenizing. Ids of a step may know of all EEG before it (the semantic levels do): exchanging ids
+alone blamed the last steps of `cvep20`, wherever in the window the answer came from.
 
 The losses of parts do not add up to what the whole EEG tells: what two parts both carry is lost with neither. The
 control is the same with the EEG of another trial: it says nothing of the answer, so hiding a part loses nothing. Where
@@ -83,10 +86,7 @@ class _Asker:
 
     def __init__(self, model: ModelUnderTest, trials: TrialSet, task: str, indices: Sequence[int]) -> None:
         self._model, self._trials, self._task = model, trials, task
-        windows = [trial.window for trial in trials.trials]
-        starts = range(0, len(windows), BATCH)
-        tokens = [one for start in starts for one in model.eeg.encode_windows(windows[start : start + BATCH])]
-        self.spans = [Span("eeg", np.asarray(one.ids), one.scale) for one in tokens]
+        self.spans = self._encoded([trial.window for trial in trials.trials])
         self._ends = {i: _end(model, trials.trials[i], task) for i in indices}
 
     def n_steps(self, i: int) -> int:
@@ -108,31 +108,33 @@ class _Asker:
         return float(self._model.engine.score(ids, [self._ends[i]])[0] / np.log(2))
 
     def donors(self, i: int, not_of: set[str], seed: int) -> list[int]:
-        """A few windows as long as window `i`, of none of the trials `not_of`; none where there are none."""
-        clusters, n_steps = self._trials.clusters, self.n_steps(i)
-        able = [k for k in range(len(clusters)) if clusters[k] not in not_of and self.n_steps(k) == n_steps]
+        """A few windows with the electrodes and the length of window `i`, of none of the trials `not_of`, if any."""
+        clusters, kind = self._trials.clusters, self._kind(i)
+        able = [k for k in range(len(clusters)) if clusters[k] not in not_of and self._kind(k) == kind]
         rng = generator("attribution", seed, self._trials.trials[i].key)
         return [able[k] for k in rng.permutation(len(able))[:DRAWS]]
 
+    def _kind(self, i: int) -> tuple[Any, ...]:
+        window = self._trials.trials[i].window
+        return window.ch_names, window.eeg_uV.shape
+
     def without_steps(self, i: int, donors: Sequence[int]) -> Iterator[list[Span]]:
-        """For each step, the EEG of window `i` with the ids of each donor in this step."""
-        per_step = self._model.eeg.tokens_per_step
-        for start in range(0, self.n_steps(i) * per_step if donors else 0, per_step):
-            hidden = []
-            for donor in donors:
-                ids = self.spans[i].ids_local.copy()
-                ids[start : start + per_step] = self.spans[donor].ids_local[start : start + per_step]
-                hidden.append(replace(self.spans[i], ids_local=ids))
-            yield hidden
+        """For each step, the EEG of window `i` with that of each donor in this step, on the scale of window `i`."""
+        window, *others = (self._trials.trials[k].window for k in (i, *donors))
+        length = window.eeg_uV.shape[1] // self.n_steps(i)
+        for start in range(0, length * self.n_steps(i) if donors else 0, length):
+            yield self._encoded([_with_step_of(window, other, slice(start, start + length)) for other in others])
 
     def without_channels(self, i: int) -> Iterator[tuple[str, Span]]:
         """For each electrode, its name and the EEG of window `i` that was recorded without it."""
         window = self._trials.trials[i].window
         left_out = [_without(window, k) for k in range(_n_left_out(window))]
-        for name, one in zip(
-            window.ch_names, self._model.eeg.encode_windows(left_out) if left_out else [], strict=False
-        ):
-            yield name, Span("eeg", np.asarray(one.ids), one.scale)
+        yield from zip(window.ch_names[: len(left_out)], self._encoded(left_out), strict=True)
+
+    def _encoded(self, windows: Sequence[Window]) -> list[Span]:
+        starts = range(0, len(windows), BATCH)
+        tokens = [one for k in starts for one in self._model.eeg.encode_windows(list(windows[k : k + BATCH]))]
+        return [Span("eeg", np.asarray(one.ids), one.scale) for one in tokens]
 
 
 def _end(model: ModelUnderTest, trial: Trial, task: str) -> np.ndarray:
@@ -164,6 +166,12 @@ def _without(window: Window, channel: int) -> Window:
     return replace(window, eeg_uV=window.eeg_uV[kept], ch_names=names, positions=window.positions[kept])
 
 
+def _with_step_of(window: Window, other: Window, step: slice) -> Window:
+    eeg_uV = window.eeg_uV.copy()
+    eeg_uV[:, step] = other.eeg_uV[:, step] * np.float32(window.scale_uV / other.scale_uV)
+    return replace(window, eeg_uV=eeg_uV)
+
+
 def _log2_mean(bits: Sequence[float]) -> float:
     """log2 of the mean of probabilities that are given as bits."""
     return float(np.logaddexp2.reduce(bits) - np.log2(len(bits)))
@@ -192,8 +200,8 @@ def _result(
     both = sorted(steps.keys() & step_controls.keys())
     if not both:
         raise DataError(
-            f"{trials.recipe}: no step of EEG can be taken from a third trial as long as the first two; attribute more "
-            "trials (--attribution-trials, --limit)"
+            f"{trials.recipe}: no step of EEG can be taken from a third trial with the same electrodes and length; "
+            "evaluate more trials (--limit, --attribution-trials)"
         )
     return Attribution(
         task=task,
@@ -206,8 +214,8 @@ def _result(
         remarks=(
             f"{len(indices)} windows of {len(np.unique(trials.clusters[list(indices)]))} trials. An interval is of one "
             "electrode or step, not corrected for their number.",
-            "An electrode is left out before tokenizing: what its neighbours carry too is not lost. A step has the ids "
-            f"of {DRAWS} other trials, their probabilities averaged; its ids may also know of the EEG before it.",
+            "An electrode is left out before tokenizing: what its neighbours carry too is not lost. A step holds the "
+            f"EEG of {DRAWS} other trials in turn, and the probabilities are averaged.",
             "Losses do not add up: what two parts both carry is lost with neither. Below 0, hiding helped: with "
             "shuffled EEG, where the model is sure of a wrong answer.",
         ),

@@ -12,6 +12,7 @@ from neuroleon.evaluation.results import Shown
 from neuroleon.signals.window import Window
 
 MAX_ROWS = 12
+MAX_SHOWN = 8
 MAX_CHANNELS = 4
 _TITLE_LENGTH = 28  # characters that fit above a picture of 2 inches at 9 points
 
@@ -46,8 +47,8 @@ def picture_sheet(path: Path, title: str, rows: Sequence[tuple[list[np.ndarray],
 
 
 def shown_figure(path: Path, title: str, shown: Sequence[Shown]) -> None:
-    """Write a PNG: a row for each trial (at most 12) with its EEG, the target, and what came under each condition."""
-    shown = shown[:MAX_ROWS]
+    """Write a PNG: a row for each trial (at most 8) with its EEG, the target, and what came under each condition."""
+    shown = shown[:MAX_SHOWN]
     conditions = list(dict.fromkeys(name for one in shown for name in one.outputs))
     row, top, bottom, eeg, cell = 1.75, 0.75, 0.5, 4.2, 1.75  # inches
     width, height = eeg + cell * (1 + len(conditions)) + 0.2, row * len(shown) + top + bottom
@@ -103,7 +104,7 @@ def eeg_traces(axes: Axes, window: Window) -> None:
     bar = _round_down(apart)
     right = seconds[-1] + 0.02 * (seconds[-1] - seconds[0])
     axes.plot([right, right], [-bar / 2, bar / 2], color="tab:red", linewidth=1.5, clip_on=False)
-    axes.text(right, bar / 2, f" {bar:g} µV", color="tab:red", fontsize=7, ha="right", va="bottom", clip_on=False)
+    axes.text(right, 0, f" {bar:g} µV", color="tab:red", fontsize=7, va="center", rotation=90, clip_on=False)
 
 
 def _round_down(value: float) -> float:

@@ -1,6 +1,5 @@
 """The picture of what moved the output: bits lost over the head, at each electrode, and over time."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def attribution_figure(path: Path, title: str, found: Attribution) -> None:
     figure.suptitle(f"{title}: bits of the true answer lost", fontsize=11)
     course: FigureBase = figure
     if found.channels:  # a window of one electrode has none to leave out
-        upper, course = np.ravel(figure.subfigures(2, 1, height_ratios=(1.5, 1)))
+        upper, course = np.asarray(figure.subfigures(2, 1, height_ratios=(1.5, 1)))
         head, channels = upper.subplots(1, 2, width_ratios=(1, 1.15))
         _head(head, np.array([e.mean for e in found.channels.values()]), list(found.channels), found.positions, upper)
         _channels(channels, found.channels, found.shuffled_channels)
@@ -93,7 +92,7 @@ def _course(axes: Axes, times_s: Sequence[float], steps: Sequence[Estimate], shu
             axes.fill_between(
                 edges, [*low, low[-1]], [*high, high[-1]], step="post", color=colour, alpha=0.2, linewidth=0
             )
-            axes.stairs(mean, edges, color=colour, linewidth=1.5, label=label, baseline=math.nan)
+            axes.stairs(mean, edges, color=colour, linewidth=1.5, label=label, baseline=None)
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.set_xlabel("time (s)", fontsize=8)
     axes.set_ylabel("bits lost", fontsize=8)

@@ -39,7 +39,7 @@ def overview_figure(path: Path, lines: Sequence[tuple[str, Comparison]]) -> None
             axes.plot([c.chance] * 2, [i - 0.42, i + 0.42], color="black", linewidth=1, linestyle=":")
     handles = [Line2D([], [], color=c, marker=m, markersize=5, linewidth=1.2, label=n) for n, (c, m) in styles.items()]
     handles.append(Line2D([], [], color="black", linewidth=1, linestyle=":", label="chance"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(5, len(handles)), fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(6, len(handles)), fontsize=8, frameon=False)
     axes.set_yticks(range(len(lines)), [name for name, _ in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_xlim(-0.01, 1.01)

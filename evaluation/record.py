@@ -24,12 +24,12 @@ _NOT_NUMBERS = {"waveforms", "restored_pictures", "shown"}  # are in the figures
 
 def as_record(report: Report) -> dict[str, Any]:
     """The content of report.json; what is not finite is null."""
-    sets = [_plain(result) for result in report.sets]
+    sets = [plain(result) for result in report.sets]
     for result in sets:
         result["tokenizers"] = result.pop("fidelities")
         for task in result["tasks"]:
             task["values"] = _columns(task["values"], result["trials"])
-    return {"format": FORMAT, **_plain(report.facts), "sets": sets}
+    return {"format": FORMAT, **plain(report.facts), "sets": sets}
 
 
 def _columns(values: list[dict[str, Any]], trials: Mapping[str, str]) -> dict[str, list[float | None]]:
@@ -37,16 +37,17 @@ def _columns(values: list[dict[str, Any]], trials: Mapping[str, str]) -> dict[st
     return {one["metric"]: [one["values"].get(key) for key in trials] for one in values}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Results as what JSON holds: dataclasses become objects, arrays lists, what is not finite null."""
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if is_dataclass(value):
         assert not isinstance(value, Window), "EEG is in the figures, not among the numbers"
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in _NOT_NUMBERS}
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name not in _NOT_NUMBERS}
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -195,8 +195,8 @@ def _baselines(baselines: Sequence[BaselineResult]) -> list[Block]:
 
 def _attribution(recipe: str, a: Attribution) -> list[Block]:
     caption = (
-        "Bits of the true answer that go when one electrode is left out, or one step of time is taken from another "
-        "trial; means over trials with 95 % intervals. Grey: the same with shuffled EEG."
+        "Bits of the true answer that go when one electrode is left out, or one step of time holds the EEG of "
+        "other trials; means over trials with 95 % intervals. Grey: the same with shuffled EEG."
     )
     channels = [
         [name, estimate(e, "bits", sign=True), estimate(a.shuffled_channels.get(name), "bits", sign=True)]
@@ -209,7 +209,7 @@ def _attribution(recipe: str, a: Attribution) -> list[Block]:
     ]
     return [
         Heading(3, f"What moved the output ({a.task})"),
-        Picture(f"{recipe}-attribution", caption, partial(attribution_figure, title=f"{recipe}: {a.task}", found=a)),
+        Picture(f"{recipe}-attribution", caption, partial(attribution_figure, title=f"{recipe}, {a.task}", found=a)),
         Folded("All electrodes", [Table(("electrode", "bits lost", "shuffled EEG"), channels)]),
         Folded("All steps", [Table(("from (s)", "bits lost", "shuffled EEG"), steps)]),
         *([Bullets(a.remarks)] if a.remarks else []),
