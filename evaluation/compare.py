@@ -5,6 +5,7 @@ that both share. Else only the two intervals are compared: numbers whose interva
 overlap, nothing is said.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,8 +220,15 @@ def page_of(found: Compared) -> list[Block]:
         blocks.append(Table(head, [_row(d) for d in found.differences if d.where[:2] == place]))
     for name, keys in (("A", found.only_first), ("B", found.only_second)):
         if keys:
-            blocks += [Heading(2, f"Only in {name}"), Bullets([", ".join(key) for key in keys])]
+            blocks += [Heading(2, f"Only in {name}"), Bullets(_alone(keys, {d.where[:2] for d in found.differences}))]
     return blocks
+
+
+def _alone(keys: Sequence[Key], shared: set[Key]) -> list[str]:
+    """Numbers of one report only; of a set that the other has not, just how many."""
+    sets = Counter(key[:2] for key in keys if key[:2] not in shared)
+    found = [f"{recipe}, split {split}: all {n} numbers" for (recipe, split), n in sets.items()]
+    return found + [", ".join(key) for key in keys if key[:2] in shared]
 
 
 def _row(d: Difference) -> list[str]:
