@@ -22,6 +22,12 @@ def short(title: str, length: int = _TITLE_LENGTH) -> str:
     return title if len(title) <= length else title[: length - 1] + "…"
 
 
+def without_middle(title: str, length: int) -> str:
+    """At most `length` characters of a title, first and last ones: names of one set often begin alike."""
+    last = length * 2 // 3
+    return title if len(title) <= length else f"{title[: length - last - 1]}…{title[-last:]}"
+
+
 def tidy(axes: Axes) -> None:
     """No frame but the two axes."""
     axes.spines[["top", "right"]].set_visible(False)
@@ -79,7 +85,7 @@ def _output(axes: Axes, one: Shown, name: str) -> None:
     called = wanted if name == "target" else one.titles.get(name)
     if called is not None:
         mark = "" if name == "target" or wanted is None else "✓ " if called == wanted else "✗ "
-        axes.set_title(mark + short(called, 22), fontsize=8, pad=2)
+        axes.set_title(mark + ("" if called == value else short(called, 22)), fontsize=8, pad=2)
     if isinstance(value, str):
         lines = wrap(value, 23)
         text = "\n".join([*lines[:7], "…"] if len(lines) > 7 else lines) or "(nothing)"
@@ -104,7 +110,10 @@ def eeg_traces(axes: Axes, window: Window) -> None:
     bar = _round_down(apart)
     right = seconds[-1] + 0.02 * (seconds[-1] - seconds[0])
     axes.plot([right, right], [-bar / 2, bar / 2], color="tab:red", linewidth=1.5, clip_on=False)
-    axes.text(right, 0, f" {bar:g} µV", color="tab:red", fontsize=7, va="center", rotation=90, clip_on=False)
+    axes.annotate(
+        f"{bar:g} µV", (right, 0), xytext=(2, 0), textcoords="offset points", color="tab:red", fontsize=7, va="center",
+        rotation=90, annotation_clip=False,
+    )  # fmt: skip
 
 
 def _round_down(value: float) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.patches import Circle
 
 from neuroleon.evaluation.figures import tidy
 from neuroleon.evaluation.figures_numbers import REAL, SHUFFLED
@@ -45,10 +46,12 @@ def _head(axes: Axes, bits: np.ndarray, names: Sequence[str], positions: np.ndar
     if len(names) >= INTERPOLATED:
         from mne.viz import plot_topomap  # seconds to import
 
-        plot_topomap(
+        image, _ = plot_topomap(
             bits, places, axes=axes, cmap=_COLOURS, vlim=(-most, most), sphere=1.0, show=False, sensors=False,
-            contours=0, outlines=None, extrapolate="local",
+            contours=0, outlines=None, extrapolate="head", res=160,
         )  # fmt: skip
+        outmost = float(np.hypot(*places.T).max())
+        image.set_clip_path(Circle((0, 0), max(1.0, outmost + 0.05), transform=axes.transData))
     turn = np.linspace(0, 2 * np.pi, 200)
     axes.plot(np.sin(turn), np.cos(turn), color="0.4", linewidth=1)
     axes.plot([-0.12, 0, 0.12], [0.99, 1.13, 0.99], color="0.4", linewidth=1)  # the nose

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from neuroleon.evaluation.figures import short, tidy
+from neuroleon.evaluation.figures import short, tidy, without_middle
 from neuroleon.evaluation.results import Confusion, Reliability
 from neuroleon.evaluation.stats import Comparison
-from neuroleon.evaluation.words import ordered
+from neuroleon.evaluation.words import number, ordered
 
 REAL = "#0b5cad"
 SHUFFLED = "#8a8a8a"
@@ -63,8 +63,8 @@ def confusion_figure(path: Path, confusion: Confusion) -> None:
     n = len(confusion.answers)
     named = n <= NAMED
     cell = min(0.42, max(0.17, 4.0 / n))
-    names = [short(answer, 18) for answer in confusion.answers] if named else [""] * n
-    margin = 0.3 + 0.075 * max(map(len, [*names, "none of these"]))  # a letter of 7 points is some 0.07 inches
+    names = [without_middle(answer, 18) for answer in confusion.answers] if named else [""] * n
+    margin = 0.42 + 0.06 * max(map(len, [*names, "none of these"]))  # a letter of 7 points is under 0.06 inches wide
     width = margin + len(conditions) * ((n + 1) * cell + 0.35) + 0.65
     height = margin + n * cell + 0.75
     figure = Figure(figsize=(width, height))
@@ -80,10 +80,10 @@ def confusion_figure(path: Path, confusion: Confusion) -> None:
         axes.set_yticks(range(n), names if k == 0 else [""] * n, fontsize=7)
         axes.tick_params(length=0 if not named else 2)
         axes.set_xlabel("answer given", fontsize=8)
-        axes.xaxis.set_label_coords(0.5, -(margin - 0.12) / (n * cell))
+        axes.xaxis.set_label_coords(0.5, -(margin - 0.28) / (n * cell))
         if k == 0:
             axes.set_ylabel("true answer", fontsize=8)
-            axes.yaxis.set_label_coords(-(margin - 0.12) / ((n + 1) * cell), 0.5)
+            axes.yaxis.set_label_coords(-(margin - 0.24) / ((n + 1) * cell), 0.5)
     bar = figure.add_axes(((width - 0.58) / width, margin / height, 0.1 / width, min(2.0, n * cell) / height))
     figure.colorbar(image, cax=bar).ax.tick_params(labelsize=7)
     figure.savefig(path, dpi=140)
@@ -116,7 +116,7 @@ def reliability_figure(path: Path, reliability: Reliability) -> None:
         axes.plot(found[:, 0], found[:, 1], color=colour, linewidth=1, alpha=0.6)
         axes.scatter(found[:, 0], found[:, 1], s=15 + 150 * found[:, 2] / max(found[:, 2].sum(), 1), color=colour)
         error = reliability.error.get(condition)
-        axes.set_title(condition + (f", error {error:.2f}" if error is not None else ""), fontsize=9)
+        axes.set_title(f"{condition}, error {number(error)}", fontsize=9)
         axes.set_xlabel("probability of the answer", fontsize=8)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.03, 1.03)
