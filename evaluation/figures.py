@@ -85,7 +85,9 @@ def _output(axes: Axes, one: Shown, name: str) -> None:
     called = wanted if name == "target" else one.titles.get(name)
     if called is not None:
         mark = "" if name == "target" or wanted is None else "✓ " if called == wanted else "✗ "
-        axes.set_title(mark + ("" if called == value else short(called, 22)), fontsize=8, pad=2)
+        axes.set_title(
+            mark + ("" if isinstance(value, str) and value == called else short(called, 22)), fontsize=8, pad=2
+        )
     if isinstance(value, str):
         lines = wrap(value, 23)
         text = "\n".join([*lines[:7], "…"] if len(lines) > 7 else lines) or "(nothing)"

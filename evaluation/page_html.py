@@ -25,12 +25,12 @@ a { color: var(--mark); }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 0 0 1rem; font-size: .9rem; }
 .table { overflow-x: auto; margin: .75rem 0; border: 1px solid var(--line); border-radius: .4rem; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .65rem; text-align: left; vertical-align: top; }
+th, td { padding: .4rem .65rem; min-width: 3.5rem; text-align: left; vertical-align: top; }
 th { background: var(--tint); color: var(--soft); font-weight: 600; white-space: nowrap; }
 tr + tr td { border-top: 1px solid var(--line); }
 td.number { white-space: nowrap; }
 td small { display: block; color: var(--soft); font-size: .92em; }
-td:first-child { min-width: 8rem; }
+td:not(.number) { min-width: 7rem; }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .4rem; }
 figcaption { color: var(--soft); font-size: .86rem; max-width: 46rem; }

@@ -157,13 +157,13 @@ def _task(result: SetResult, task: TaskResult) -> list[Block]:
 
 def _comparisons(rows: Sequence[Comparison]) -> Table:
     names = ordered(name for c in rows for name in c.conditions)
-    head = ("number", *names, "chance", "real - shuffled", "p", "in words")
+    head = ("number", "in words", *names, "chance", "real - shuffled", "p")
     return Table(head, [_comparison(c, names) for c in rows])
 
 
 def _comparison(c: Comparison, names: Sequence[str]) -> list[str]:
     cells = [estimate(c.conditions.get(name), c.unit) for name in names]
-    return [_name(c), *cells, number(c.chance, c.unit), estimate(c.gain, c.unit, sign=True), f"{c.p:.4f}", in_words(c)]
+    return [_name(c), in_words(c), *cells, number(c.chance, c.unit), estimate(c.gain, c.unit, sign=True), f"{c.p:.4f}"]
 
 
 def _confusion(name: str, confusion: Confusion) -> list[Block]:
@@ -180,13 +180,15 @@ def _reliability(name: str, reliability: Reliability) -> list[Block]:
         "what it knows, below it it is too sure. The larger the dot, the more trials."
     )
     names = ordered(reliability.error)
-    errors = Table(("expected calibration error", *names), [["", *(number(reliability.error[c]) for c in names)]])
+    errors = Table(
+        ("expected calibration error", *names), [[reliability.metric, *(number(reliability.error[c]) for c in names)]]
+    )
     return [Picture(name, caption, partial(reliability_figure, reliability=reliability)), errors]
 
 
 def _baselines(baselines: Sequence[BaselineResult]) -> list[Block]:
     names = ordered(name for b in baselines for name in b.comparison.conditions)
-    head = ("method", "split", "number", *names, "chance", "real - shuffled", "p", "in words")
+    head = ("method", "split", "number", "in words", *names, "chance", "real - shuffled", "p")
     rows = [[b.method, b.scheme, *_comparison(b.comparison, names)] for b in baselines]
     remarks = [f"{b.method}: {remark}" for b in baselines for remark in b.remarks]
     found: list[Block] = [Heading(3, "Classical methods on the same trials"), Table(head, rows)]

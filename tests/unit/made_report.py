@@ -82,7 +82,8 @@ def label_task(n_right: int = 16, answers: tuple[str, ...] = ("north", "east", "
 
 def image_task() -> TaskResult:
     picture = np.full((8, 8, 3), 200, dtype=np.uint8)
-    shown = Shown(window=window(), target=picture, outputs={"real": picture, "shuffled": picture // 2})
+    titles = {"seen": "north", "real": "north", "shuffled": "west"}
+    shown = Shown(window=window(), target=picture, outputs={"real": picture, "shuffled": picture // 2}, titles=titles)
     return TaskResult(task="eeg2image", remarks=("Left out: the set has no pictures.",), shown=[shown, shown])
 
 

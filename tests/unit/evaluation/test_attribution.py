@@ -27,7 +27,7 @@ TEXT = TextTokenizer.train([*LABELS, "The person looks to the"], 300)
 
 
 class OneElectrode:
-    """An EEG tokenizer: one id per step, what `TOLD_BY` says in it (0 to 3), or 4 where it is not there."""
+    """An EEG tokenizer: one id per step, what `TOLD_BY` says as it begins (0 to 3), or 4 where it is not there."""
 
     size, tokens_per_step, fingerprint = 5, 1, "one electrode"
 
@@ -38,7 +38,7 @@ class OneElectrode:
         if TOLD_BY not in window.ch_names:
             return np.full(N_STEPS, 4)
         signal = window.eeg_uV[window.ch_names.index(TOLD_BY)] / window.scale_uV
-        return signal.reshape(N_STEPS, STEP).mean(axis=1).round().astype(int)
+        return signal.reshape(N_STEPS, STEP)[:, 0].round().astype(int)
 
 
 VOCABULARY = Vocabulary.of(text=TEXT, image=SimpleNamespace(size=2, tokens=1, fingerprint="none"), eeg=OneElectrode())

@@ -49,6 +49,14 @@ def test_pairing_sees_what_overlapping_intervals_hide(tmp_path: Path) -> None:
     assert found.overlap and found.verdict == "better"
 
 
+def test_an_interval_of_few_trials_is_not_enough(tmp_path: Path) -> None:
+    """Five trials got better and none worse: the bootstrap excludes 0, but p is 2 / 32."""
+    first = written(tmp_path / "a", tasks=(label_task(8),))
+    found = label_of(first, written(tmp_path / "b", tasks=(label_task(13),)))
+    assert found.second_minus_first is not None and found.second_minus_first.low > 0
+    assert found.p is not None and found.p > 0.05 and found.verdict == "no difference shown"
+
+
 def test_equal_reports_do_not_differ(tmp_path: Path) -> None:
     found = compare_folders(written(tmp_path / "a"), written(tmp_path / "b"))
     assert {d.verdict for d in found.differences} == {"no difference shown"}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_the_audit_stands_before_any_number_and_the_summary_before_the_sets(fold
 
 def test_all_conditions_are_shown_known_ones_first(folder: Path) -> None:
     text = (folder / "report.md").read_text()
-    head = "| number | real | shuffled | within class | noise | none | oracle | sham | chance | real - shuffled | p |"
+    head = "| number | in words | real | shuffled | within class | noise | none | oracle | sham | chance |"
     assert head in text
     assert ordered(["sham", "ceiling", "real", "constant", "pre-stimulus"]) == [
         "real", "pre-stimulus", "constant", "ceiling", "sham",
@@ -98,6 +99,7 @@ def test_verdicts_in_words() -> None:
     assert in_words(comparison(16, noise=3)) == "**above its controls**"
     assert in_words(comparison(16, oracle=20, within_class=16)) == "**above its controls**"  # these know the answer
     assert in_words(comparison(16, noise=14)) == "above shuffled, not clearly above noise"
+    assert in_words(replace(comparison(16), chance=0.7)) == "above shuffled, not clearly above chance"
     assert in_words(comparison(2)) == "at chance"
     assert best_floor(comparison(16, noise=14, oracle=20)) == "noise"
 
