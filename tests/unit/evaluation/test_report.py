@@ -12,7 +12,7 @@ from made_report import KEYS, bare_set, comparison, label_task, report, set_resu
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import read_json
-from neuroleon.evaluation.page import Bullets, Folded, Heading, Table, as_markdown
+from neuroleon.evaluation.page import Bullets, Folded, Heading, Picture, Table, as_markdown
 from neuroleon.evaluation.page_html import as_html
 from neuroleon.evaluation.record import as_record, as_text
 from neuroleon.evaluation.report import write_report
@@ -136,8 +136,8 @@ def test_a_report_without_the_parts_that_may_be_absent(tmp_path: Path) -> None:
 def test_what_comes_from_data_is_text_and_no_markup() -> None:
     hostile = '<script>alert("1")</script> a|b\nc'
     blocks = [Heading(1, hostile), Bullets([hostile]), Table([hostile], [[hostile]]), Folded(hostile, [])]
-    page = as_html(blocks, {})
-    assert "<script" not in page and page.count("&lt;script&gt;") == 6
+    page = as_html([*blocks, Picture("x", hostile, lambda path: None)], {"x": b""})
+    assert "<script" not in page and page.count("&lt;script&gt;") == 8 and "&quot;1&quot;" in page
     text = as_markdown(blocks)
     assert "a\\|b c |" in text and "b\nc" not in text
     assert "<script" not in as_html(page_of(Report(facts={"model": hostile}, sets=())), {})
