@@ -1,15 +1,14 @@
-"""Evaluate a model beside its controls: python evaluate.py --model DIR --samples DIR ... --out DIR.
+"""Evaluate a model beside its controls, an EEG tokenizer beside simpler codecs, or put two reports side by side.
 
-Reads sample shards (prepare.py samples), tokenizes them with the model's own tokenizers, and writes report.md,
-report.json and figures into --out.
-
-An EEG tokenizer alone: python evaluate.py tokenizer --tokenizer DIR --samples DIR ... --out DIR.
+python evaluate.py --model DIR --samples DIR ... --out DIR                a model
+python evaluate.py tokenizer --tokenizer DIR --samples DIR ... --out DIR  an EEG tokenizer
+python evaluate.py compare REPORT_A REPORT_B [--out DIR]                  two reports of models
 """
 
 import sys
-from argparse import ArgumentError
-from collections.abc import Sequence
-from dataclasses import fields
+from argparse import ArgumentError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,61 @@ from neuroleon.common.errors import ConfigError, exit_cleanly
 
 def model_parser() -> ArgumentParser:
     """The command line of a model's report."""
-    parser = ArgumentParser(prog="evaluate.py", exit_on_error=False, description=__doc__)
+    listed = "\n".join(f"  {name:<10} {command.summary}" for name, command in COMMANDS.items())
+    parser = ArgumentParser(
+        prog="evaluate.py [model]",
+        exit_on_error=False,
+        formatter_class=RawDescriptionHelpFormatter,
+        description="Evaluate a model on sample shards (prepare.py samples), every number beside its controls,\n"
+        "and write report.html, report.md, report.json and figures.",
+        epilog=f"commands (evaluate.py COMMAND --help tells more; without one, a model is evaluated):\n{listed}",
+    )
     parser.add_argument("--model", type=str, required=True, help="a model folder, or a hub id")
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of sample shards, one per set")
     parser.add_argument(
-        "--baseline-samples", type=Path, nargs="+", default=[], help="shards of the windows before the events of a set"
+        "--before-samples", type=Path, nargs="+", default=[], help="shards of the windows before the events of a set"
     )
-    parser.add_argument("--split", type=str, default="test", help="train, validation or test; no other split is scored")
     parser.add_argument(
-        "--tasks", type=str, nargs="+", default=["eeg2label", "eeg2text", "eeg2image"], help="what to evaluate"
+        "--split",
+        type=str,
+        default="test",
+        help="the one split that is scored: train, validation or test (default %(default)s)",
     )
-    parser.add_argument("--limit", type=int | None, default=200, help="windows per set, balanced; null takes all")
-    parser.add_argument("--seed", type=int, default=0, help="of trials drawn, shuffle, noise, sampling and bootstrap")
-    parser.add_argument("--device", type=str, default="cpu", help="cpu, cuda ...")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument(
+        "--tasks",
+        type=str,
+        nargs="+",
+        default=["eeg2label", "eeg2text", "eeg2image", "eeg2both"],
+        help="which of eeg2label, eeg2text, eeg2image and eeg2both (default all)",
+    )
+    parser.add_argument(
+        "--limit", type=int | None, default=200, help="windows per set, balanced; null takes all (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of trials drawn, shuffle, noise, sampling and bootstrap (default %(default)s)",
+    )
+    parser.add_argument(
+        "--attribution",
+        action="store_true",
+        help="find the electrodes and steps of time that moved the label, on sets with labels: 2 (1 + 3 steps + "
+        "electrodes) more likelihoods for each window",
+    )
+    parser.add_argument(
+        "--attribution-trials",
+        type=int,
+        default=20,
+        help="windows of each set that --attribution takes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--network",
+        type=Path | None,
+        help="TorchScript file of the network whose features pictures are compared by (default: an installed one)",
+    )
+    parser.add_argument("--device", type=str, default="cpu", help="cpu, cuda ... (default %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report; an earlier one is replaced")
     return parser
 
 
@@ -43,18 +83,48 @@ def tokenizer_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="evaluate.py tokenizer",
         exit_on_error=False,
-        description="What an EEG tokenizer keeps, what moves its ids, and what its ids tell, beside simpler codecs.",
+        formatter_class=RawDescriptionHelpFormatter,
+        description="What an EEG tokenizer keeps, what moves its ids, and what they tell, beside simpler codecs.",
     )
     parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer folder")
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of sample shards, one per set")
-    parser.add_argument("--split", type=str, default="test", help="validation or test; probes are trained on train")
-    parser.add_argument("--parts", type=str, nargs="+", default=parts, help="what to measure")
-    parser.add_argument("--limit", type=int | None, default=200, help="windows per set, balanced; null takes all")
+    parser.add_argument(
+        "--split",
+        type=str,
+        default="test",
+        help="validation or test; probes are trained on train (default %(default)s)",
+    )
+    parser.add_argument(
+        "--parts", type=str, nargs="+", default=parts, help=f"which of {', '.join(parts)} (default all)"
+    )
+    parser.add_argument(
+        "--limit", type=int | None, default=200, help="windows per set, balanced; null takes all (default %(default)s)"
+    )
     parser.add_argument(
         "--recordings", type=Path, nargs="+", default=[], help="raw files of 500 Hz or more: do ids depend on the rate?"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of windows drawn, dropped channels, probes and bootstrap")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of windows drawn, dropped channels, probes and bootstrap (default %(default)s)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    return parser
+
+
+def compare_parser() -> ArgumentParser:
+    """The command line of a comparison."""
+    parser = ArgumentParser(
+        prog="evaluate.py compare",
+        exit_on_error=False,
+        formatter_class=RawDescriptionHelpFormatter,
+        description="Which numbers of report B differ from report A beyond their intervals; paired where both\n"
+        "were made on the same windows.",
+    )
+    parser.add_argument("first", type=Path, metavar="REPORT_A", help="a folder that evaluate.py wrote")
+    parser.add_argument("second", type=Path, metavar="REPORT_B", help="another one")
+    parser.add_argument("--out", type=Path | None, default=None, help="folder for comparison.html, .md and .json")
     return parser
 
 
@@ -72,10 +142,12 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Any:
 
 @exit_cleanly
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate, write the report, and say where it is and what it found."""
+    """Run the command that the first word names; without one, evaluate a model."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["tokenizer"]:
-        evaluate_tokenizer(argv[1:])
+    if argv and not argv[0].startswith("-"):
+        if argv[0] not in COMMANDS:
+            raise ConfigError(f"{argv[0]!r} is no command; expected one of {', '.join(COMMANDS)}, or --help")
+        COMMANDS[argv[0]].run(argv[1:])
     else:
         evaluate_model(argv)
 
@@ -86,7 +158,7 @@ def evaluate_model(argv: Sequence[str]) -> None:
     from neuroleon.evaluation.runner import Evaluation, evaluate_folder  # after the flags: it loads torch
 
     values = {f.name: getattr(given, f.name) for f in fields(Evaluation)}
-    values |= {name: tuple(values[name]) for name in ("samples", "tasks", "baseline_samples")}
+    values |= {name: tuple(values[name]) for name in ("samples", "tasks", "before_samples")}
     settings = Evaluation(**values)
     report = evaluate_folder(given.model, settings, given.out, given.device)
     for result in report.sets:
@@ -95,7 +167,7 @@ def evaluate_model(argv: Sequence[str]) -> None:
         for task in result.tasks:
             for c in task.comparisons:
                 print(f"{result.recipe} {task.task}: {c.metric}: real {c.conditions['real'].mean:.3f}, {c.verdict}")
-    print(f"report: {given.out / 'report.md'}")
+    print(f"report: {given.out / 'report.html'}")
 
 
 def evaluate_tokenizer(argv: Sequence[str]) -> None:
@@ -110,6 +182,37 @@ def evaluate_tokenizer(argv: Sequence[str]) -> None:
     if report.gates:
         print(gate_table(report.gates))
     print(f"report: {given.out / 'report.md'}")
+
+
+def compare_reports(argv: Sequence[str]) -> None:
+    """Two reports side by side."""
+    given = parse(compare_parser(), argv)
+    from neuroleon.evaluation.compare import COMPARISON, compare_folders, page_of, write_comparison
+    from neuroleon.evaluation.page import as_markdown
+    from neuroleon.evaluation.report import require_free
+
+    if given.out is not None:
+        require_free(given.out, COMPARISON)
+    found = compare_folders(given.first, given.second)
+    print(as_markdown(page_of(found)), end="")
+    if given.out is not None:
+        write_comparison(found, given.out)
+        print(f"\ncomparison: {given.out / 'comparison.html'}")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a first word on the command line does."""
+
+    run: Callable[[Sequence[str]], None]
+    summary: str
+
+
+COMMANDS = {
+    "model": Command(evaluate_model, "a model beside its controls (as without a command)"),
+    "tokenizer": Command(evaluate_tokenizer, "what an EEG tokenizer keeps, beside simpler codecs"),
+    "compare": Command(compare_reports, "two reports of models: what got better or worse beyond the intervals"),
+}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from neuroleon.evaluation.both_task import eeg2both
 from neuroleon.evaluation.feed import Feed
 from neuroleon.evaluation.image_task import eeg2image
 from neuroleon.evaluation.label_task import GREEDY, eeg2label
-from neuroleon.evaluation.networks import Network, packaged_network
+from neuroleon.evaluation.networks import Network
 from neuroleon.evaluation.results import Cost, TaskResult
 from neuroleon.evaluation.text_task import eeg2text
 from neuroleon.evaluation.trials import TrialSet
@@ -19,10 +19,10 @@ __all__ = ["GREEDY", "TASKS"]
 
 
 def _evaluate(
-    measure: Callable[[Asked], TaskResult], feed: Feed, trials: TrialSet, seed: int, network: Network | None = None
+    measure: Callable[[Asked], TaskResult], feed: Feed, trials: TrialSet, seed: int, network: Network | None
 ) -> TaskResult:
-    """The numbers of one task, and what they cost; without a `network` the installed package's, if there is one."""
-    asked = Asked.of(feed, trials, seed, network or packaged_network())
+    """The numbers of one task, and what they cost."""
+    asked = Asked.of(feed, trials, seed, network)
     start = perf_counter()
     result = measure(asked)
     cost = Cost(seconds=perf_counter() - start, n_ids=asked.meter.n_ids, n_scored=asked.meter.n_scored)

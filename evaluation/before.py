@@ -86,7 +86,7 @@ class Before:
         if not found:
             raise DataError(
                 f"{self.folder}: no window of it lies before an event of the evaluated split; prepare both with one "
-                "--key, and where trials are stored without the time before them leave --baseline-samples out"
+                "--key, and where trials are stored without the time before them leave --before-samples out"
             )
         return found
 
@@ -110,7 +110,7 @@ def of_folders(baselines: tuple[Path, ...], samples: tuple[Path, ...]) -> dict[P
     for baseline in baselines:
         name = ShardReader(baseline, "test").manifest.get("name")
         if name not in named or named[name] in found:
-            raise ConfigError(f"--baseline-samples {baseline}: set {name!r}; give one folder for each set of --samples")
+            raise ConfigError(f"--before-samples {baseline}: set {name!r}; give one folder for each set of --samples")
         found[named[name]] = baseline
     return found
 
@@ -122,4 +122,4 @@ def missing(folder: Path) -> str:
         return "No pre-stimulus window: the set does not say how its windows were cut."
     if spec.by == "sliding":
         return "No pre-stimulus window: windows slide over the recordings, no event begins them."
-    return "No pre-stimulus window: no --baseline-samples was given for this set."
+    return "No pre-stimulus window: no --before-samples was given for this set."

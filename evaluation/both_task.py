@@ -47,7 +47,7 @@ def eeg2both(asked: Asked) -> TaskResult:
         f"Chance of agreement: {chance:.3f}, if the labels of real sentences and real pictures were independent. "
         "Sentence and picture are sampled in one pass, with the picture's sampling.",
     )
-    return TaskResult(task="eeg2both", comparisons=tuple(rows.found), remarks=remarks)
+    return rows.result("eeg2both", remarks=remarks)
 
 
 def _both(asked: Asked, last: dict[str, list[Span]]) -> tuple[dict[str, list[str]], dict[str, list[Span]]]:

@@ -44,7 +44,7 @@ def eeg2image(asked: Asked) -> TaskResult:
     remarks += _likelihood(asked, rows, indices, candidates, answers)
     chosen = balanced([trials.trials[i].answer for i in indices], SHOWN, asked.seed, trials.recipe, "sheet")
     shown = [_shown(trials, indices[place], place, drawn, given) for place in chosen]
-    return TaskResult(task="eeg2image", comparisons=tuple(rows.found), remarks=tuple(remarks), shown=shown)
+    return rows.result("eeg2image", remarks=tuple(remarks), shown=shown)
 
 
 def _seen(trials: TrialSet, indices: Sequence[int]) -> np.ndarray:
@@ -123,7 +123,7 @@ def _likelihood(asked: Asked, rows: Rows, indices: Sequence[int], pixels: np.nda
         closed.right("top-1, picture made likelier", likeliest(lift, names), len(names))
         closed.identification("picture by likelihood", likely, places)
         closed.identification("picture made likelier", lift, places)
-        rows.found += closed.found
+        rows.take(closed)
     rows.each("log2 p of the true picture", "bits", {c: b[:, 0] for c, b in found.items()}, None)
     if len(scored) == len(pixels) == len(set(answers)):
         places = np.array([names.index(str(trials.trials[i].answer)) for i in indices])

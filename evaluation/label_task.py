@@ -39,9 +39,8 @@ def eeg2label(asked: Asked) -> TaskResult:
     rows.bits_among("log2 p of the true label among the set's", bits, places)
     sure = reliability("likeliest label", bits, places)
     errors = ", ".join(f"{c} {error:.3f}" for c, error in sure.error.items())
-    return TaskResult(
-        task="eeg2label",
-        comparisons=tuple(rows.found),
+    return rows.result(
+        "eeg2label",
         remarks=(
             unnamed("Answers that are no label of the set", given),
             f"Expected calibration error of the likeliest label (10 bins): {errors}.",

@@ -52,6 +52,14 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WindowValues:
+    """What each window's real EEG scored in one metric, by the window's key: with it two reports can be paired."""
+
+    metric: str
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskResult:
     """The numbers of one task on one set, what was left out and why, and the answers' remarks."""
 
@@ -62,6 +70,7 @@ class TaskResult:
     reliability: Reliability | None = None
     shown: Sequence[Shown] = ()
     cost: Cost | None = None
+    values: tuple[WindowValues, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +89,10 @@ class Attribution:
 
     Attributes:
         task: whose answers.
-        channels: electrode -> bits lost without it; `positions` are in the order of the electrodes, (n_chans, 3), m.
+        channels: electrode -> bits lost without it; `positions` are in the order of the electrodes, (n_chans, 3), in
+            head radii (x right, y front, z up).
         times_s: start of each step; `steps` the bits lost without it.
+        shuffled_channels, shuffled_steps: the same with the EEG of another trial, which says nothing of this answer.
     """
 
     task: str
@@ -89,12 +100,17 @@ class Attribution:
     positions: np.ndarray
     times_s: tuple[float, ...]
     steps: tuple[Estimate, ...]
+    shuffled_channels: dict[str, Estimate] = field(default_factory=dict)
+    shuffled_steps: tuple[Estimate, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetResult:
-    """One set: its audit, its tasks and baselines, its tokenizers, and the waveform pair that is drawn."""
+    """One set: its audit, its tasks and baselines, its tokenizers, and the waveform pair that is drawn.
+
+    `trials` has the trial of every window that is evaluated, by the window's key.
+    """
 
     recipe: str
     split: str
@@ -110,6 +126,7 @@ class SetResult:
     restored_pictures: Sequence[tuple[list[np.ndarray], list[str]]] = ()
     baselines: tuple[BaselineResult, ...] = ()
     attribution: Attribution | None = None
+    trials: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

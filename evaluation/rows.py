@@ -1,11 +1,13 @@
 """The rows of a task's table: measures of the same trials under every condition, beside what a constant scores."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from neuroleon.evaluation.corpus import Statistic, compare_corpus, median, ratio
 from neuroleon.evaluation.identification import NWAY, TOP, expected_rank, identified
+from neuroleon.evaluation.results import TaskResult, WindowValues
 from neuroleon.evaluation.stats import Comparison, compare
 from neuroleon.evaluation.trials import TrialSet
 
@@ -17,14 +19,22 @@ class Rows:
     """Collects comparisons over the trials `indices` of one set."""
 
     def __init__(self, trials: TrialSet, indices: Sequence[int], seed: int) -> None:
-        self._clusters, self._subjects, self._seed = (
-            trials.clusters[list(indices)],
-            trials.subjects[list(indices)],
-            seed,
-        )
+        of = list(indices)
+        self._clusters, self._subjects, self._seed = trials.clusters[of], trials.subjects[of], seed
         self._answers = np.array([trials.trials[i].answer for i in of], dtype=object)
         self._majority = trials.majority
+        self._keys = [trials.trials[i].key for i in of]
         self.found: list[Comparison] = []
+        self.values: list[WindowValues] = []
+
+    def take(self, others: "Rows") -> None:
+        """Rows of other trials behind these."""
+        self.found += others.found
+        self.values += others.values
+
+    def result(self, task: str, **more: Any) -> TaskResult:
+        """The rows as the numbers of a task."""
+        return TaskResult(task=task, comparisons=tuple(self.found), values=tuple(self.values), **more)
 
     @property
     def n_trials(self) -> int:
@@ -76,6 +86,8 @@ class Rows:
         """A measure that is a mean over trials."""
         row = compare(metric, unit, values, self._clusters, subjects=self._subjects, chance=chance, seed=self._seed)
         self.found.append(row)
+        real = dict(zip(self._keys, map(float, values["real"]), strict=True))
+        self.values.append(WindowValues(metric=metric, values=real))
 
     def corpus(
         self,

@@ -14,17 +14,19 @@ from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.decoding.sampling import PICTURE
 from neuroleon.evaluation.answers import GREEDY, TASKS
+from neuroleon.evaluation.attribution import attribution
 from neuroleon.evaluation.before import of_folders
 from neuroleon.evaluation.blocks import MOST_SCORED, MOST_TRAIN, block_test
 from neuroleon.evaluation.controls import CONDITIONS, derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
 from neuroleon.evaluation.ledger import Ledger
+from neuroleon.evaluation.networks import Network, load_network, packaged_network
 from neuroleon.evaluation.report import require_free, write_report
-from neuroleon.evaluation.results import Report, SetResult, TaskResult
+from neuroleon.evaluation.results import Attribution, Report, SetResult, TaskResult
 from neuroleon.evaluation.stats import holm
 from neuroleon.evaluation.tokenizers import image_fidelity, restore
-from neuroleon.evaluation.trials import TrialSet, load_trials
+from neuroleon.evaluation.trials import TrialSet, balanced, load_trials
 
 SHOWN_PICTURES = 6
 
@@ -34,10 +36,12 @@ class Evaluation:
     """What to evaluate.
 
     Attributes:
-        tasks: any of eeg2label, eeg2text, eeg2image.
+        tasks: any of eeg2label, eeg2text, eeg2image, eeg2both.
         limit: at most this many windows per set, balanced over labels; None takes all.
         seed: of the trials drawn, the shuffle, the noise, the sampling and the bootstrap.
-        baseline_samples: folders of windows before the events of sets in `samples` (`before.py`).
+        before_samples: folders of windows before the events of sets in `samples` (`before.py`).
+        network: TorchScript file by whose features pictures are compared; default: an installed one (`networks.py`).
+        attribution: also find the electrodes and steps that moved the label, on `attribution_trials` windows a set.
     """
 
     samples: tuple[Path, ...]
@@ -45,7 +49,10 @@ class Evaluation:
     tasks: tuple[str, ...] = tuple(TASKS)
     limit: int | None = 200
     seed: int = 0
-    baseline_samples: tuple[Path, ...] = ()
+    before_samples: tuple[Path, ...] = ()
+    network: Path | None = None
+    attribution: bool = False
+    attribution_trials: int = 20
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -56,6 +63,8 @@ class Evaluation:
             raise ConfigError(f"tasks: {unknown[0]!r} is not evaluated here; expected some of {', '.join(TASKS)}")
         if self.limit is not None and self.limit < 2:
             raise ConfigError(f"limit is {self.limit}; expected at least 2 windows, or null for all")
+        if self.attribution_trials < 2:
+            raise ConfigError(f"attribution_trials is {self.attribution_trials}; expected at least 2 windows")
 
 
 def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any]) -> Report:
@@ -68,9 +77,10 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
             that has not is left out, and the report says why).
         ConfigError: two sets have one name, or a folder of baseline windows does not fit its set.
     """
-    baselines = of_folders(settings.baseline_samples, settings.samples)
+    network = load_network(settings.network) if settings.network else packaged_network()
+    before = of_folders(settings.before_samples, settings.samples)
     sets = [
-        _audited(load_trials(folder, settings.split, settings.limit, settings.seed, baselines.get(folder)), folder)
+        _audited(load_trials(folder, settings.split, settings.limit, settings.seed, before.get(folder)), folder)
         for folder in settings.samples
     ]
     names = [trials.recipe for trials in sets]
@@ -85,7 +95,7 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
         bar.reset(sum(_work(trials) for trials in sets) * len(settings.tasks))
         for trials in sets:
             bar.set_description(trials.recipe)
-            results.append(_evaluate_set(model, trials, settings, bar))
+            results.append(_evaluate_set(model, trials, settings, network, bar))
     made = {
         "vocabulary": model.vocabulary.fingerprint,
         "split": settings.split,
@@ -130,7 +140,9 @@ def _work(trials: TrialSet) -> int:
     return 2 * len(CONDITIONS) * len(trials.trials)
 
 
-def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation, bar: "tqdm[Any]") -> SetResult:
+def _evaluate_set(
+    model: ModelUnderTest, trials: TrialSet, settings: Evaluation, network: Network | None, bar: "tqdm[Any]"
+) -> SetResult:
     feed = Feed(model, trials, settings.seed, bar)
     windows = [trial.window for trial in trials.trials]
     restored = restore(model.eeg, windows, feed.tokens)
@@ -142,7 +154,7 @@ def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation,
     tasks = []
     for task in settings.tasks:
         done = bar.n + _work(trials)
-        tasks.append(TASKS[task](feed, trials, settings.seed))
+        tasks.append(TASKS[task](feed, trials, settings.seed, network))
         bar.update(done - bar.n)  # what was not there to do
     shown: Sequence[tuple[list[np.ndarray], list[str]]] = ()
     if len(trials.pictures) > 1:
@@ -164,7 +176,19 @@ def _evaluate_set(model: ModelUnderTest, trials: TrialSet, settings: Evaluation,
         fidelities=tuple(fidelities),
         waveforms=(windows[0], restored[0]),
         restored_pictures=shown,
+        attribution=_attribution(model, trials, settings, bar) if settings.attribution else None,
+        trials={trial.key: trial.trial for trial in trials.trials},
     )
+
+
+def _attribution(model: ModelUnderTest, trials: TrialSet, settings: Evaluation, bar: "tqdm[Any]") -> Attribution | None:
+    """Of the label, on as many windows of each label as there are; None where the set asks for no label."""
+    able = [i for i, t in enumerate(trials.trials) if t.meta.get("label") is not None and t.meta.get("question")]
+    if not able:
+        return None
+    answers = [trials.trials[i].answer for i in able]
+    chosen = [able[k] for k in balanced(answers, settings.attribution_trials, settings.seed, "attribution")]
+    return attribution(model, trials, "eeg2label", chosen, settings.seed, bar)
 
 
 def _corrected(tasks: Sequence[TaskResult]) -> tuple[TaskResult, ...]:

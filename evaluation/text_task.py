@@ -38,7 +38,7 @@ def eeg2text(asked: Asked) -> TaskResult:
     remarks += _identification(asked, rows, indices, said)
     chosen = balanced([trials.trials[i].answer for i in indices], SHOWN, asked.seed, trials.recipe, "sheet")
     shown = [_shown(trials, indices[place], {c: texts[place] for c, texts in said.items()}) for place in chosen]
-    return TaskResult(task="eeg2text", comparisons=tuple(rows.found), remarks=tuple(remarks), shown=shown)
+    return rows.result("eeg2text", remarks=tuple(remarks), shown=shown)
 
 
 def _labels(asked: Asked, rows: Rows, indices: Sequence[int], said: dict[str, list[str]]) -> list[str]:
@@ -53,7 +53,7 @@ def _labels(asked: Asked, rows: Rows, indices: Sequence[int], said: dict[str, li
     }
     named = Rows(trials, [indices[place] for place in labelled], asked.seed)
     named.right("accuracy, label named by the generated sentence", given, len(trials.label_texts))
-    rows.found += named.found
+    rows.take(named)
     return [unnamed("Sentences that name no label, or several", given)]
 
 
@@ -138,7 +138,7 @@ def _identification(asked: Asked, rows: Rows, indices: Sequence[int], said: dict
         for how, scores in (("nearer", near), ("likelier", likely)):
             values = {c: _two_way(s[kept], allowed[kept]) for c, s in scores.items()}
             closed.each(f"2-way caption identification, {how} than of {what}", "share", values, 0.5)
-        rows.found += closed.found
+        rows.take(closed)
     rows.each("log2 p of the true sentence", "bits", {c: found[:, 0] for c, found in likely.items()}, None)
     return remarks
 

@@ -55,7 +55,7 @@ def test_each_trial_has_the_second_before_its_own_event(tmp_path: Path) -> None:
 
 def test_a_set_without_says_why(tmp_path: Path) -> None:
     said = load_trials(write_windows(tmp_path / "events"), "test", None, 0).audit.sentences
-    assert said[-1] == "No pre-stimulus window: no --baseline-samples was given for this set."
+    assert said[-1] == "No pre-stimulus window: no --before-samples was given for this set."
     said = load_trials(write_windows(tmp_path / "sliding", by="sliding"), "test", None, 0).audit.sentences
     assert "windows slide over the recordings" in said[-1]
     (tmp_path / "events" / "recipe.json").unlink()

@@ -9,10 +9,10 @@ from neuroleon.evaluation.rows import Rows, different
 from neuroleon.evaluation.text_task import _Captions
 
 TRIALS = [
-    SimpleNamespace(answer=answer, meta={"texts": texts})
-    for answer, texts in (("a", ["a 1"]), ("a", ["a 2"]), ("a", ["a 1"]), ("a", ["a 1"]), ("b", ["b 1"]))
+    SimpleNamespace(key=str(number), answer=answer, meta={"texts": texts})
+    for number, (answer, texts) in enumerate(("a", ["a 1"]), ("a", ["a 2"]), ("a", ["a 1"]), ("a", ["a 1"]), ("b", ["b 1"])))
 ]
-SET = SimpleNamespace(trials=TRIALS, clusters=np.arange(5), majority="a")
+SET = SimpleNamespace(trials=TRIALS, clusters=np.arange(5), subjects=np.array([*"xxxyy"]), majority="a")
 
 
 def test_a_rare_answer_counts_as_much_in_balanced_accuracy() -> None:
@@ -21,6 +21,7 @@ def test_a_rare_answer_counts_as_much_in_balanced_accuracy() -> None:
     rows.right("accuracy", given, 2)
     rows.balanced("balanced", given, 2)
     accuracy, balanced = rows.found
+    assert (accuracy.n_subjects, rows.values[0].values["3"]) == (2, 0.0)
     assert accuracy.conditions["real"].mean == pytest.approx(0.6)
     assert balanced.conditions["real"].mean == pytest.approx((0.75 + 0) / 2)
     assert balanced.conditions["constant"].mean == pytest.approx(0.5)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.common.files import read_json
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.evaluation.ledger import FILE
 from neuroleon.evaluation.report import write_report
@@ -137,7 +136,7 @@ def toy_set(folder: Path, label_of: Callable[[int, int], int], n_recordings: int
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of 8 pixels are not worth a network's time."""
-    monkeypatch.setattr("neuroleon.evaluation.answers.packaged_network", lambda: None)
+    monkeypatch.setattr("neuroleon.evaluation.runner.packaged_network", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -342,29 +341,6 @@ def test_a_class_that_is_the_recording_is_named(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "report.md").read_text()
     assert "**confounded: every recording (12 with 4 labels)" in text and "Random labels per recording" in text
     assert report.sets[0].audit.blocks is not None and report.sets[0].audit.blocks.n_blocks == 8
-
-
-def test_report_folder(sound: Path, tmp_path: Path) -> None:
-    report = report_of(sound, Oracle(0.97))
-    write_report(report, tmp_path / "out")
-    write_report(report, tmp_path / "out")  # an earlier report is replaced
-    names = {p.name for p in (tmp_path / "out").iterdir()}
-    pictures = {"toy_eeg2image.png", "toy_eeg_tokenizer.png", "toy_image_tokenizer.png"}
-    assert names == {"report.json", "report.md", "manifest.json", *pictures}
-    content = read_json(tmp_path / "out" / "report.json")
-    comparison = content["sets"][0]["tasks"][0]["comparisons"][0]
-    assert set(comparison["conditions"]) == {"real", "shuffled", "within class", "noise", "none", "constant"}
-    text = (tmp_path / "out" / "report.md").read_text()
-    assert "| accuracy, generated label (share) | 1.000 [1.000, 1.000] |" in text and "nan" not in text
-    assert all(f"({name})" in text for name in pictures)
-
-
-def test_a_folder_that_is_no_report_is_not_replaced(sound: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    report = report_of(sound, Oracle(0.97), tasks=("eeg2label",), limit=8)
-    with pytest.raises(ConfigError, match="not a report"):
-        write_report(report, tmp_path)
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
 def test_tokenizers_are_measured(sound: Path) -> None:

@@ -1,0 +1,63 @@
+"""Numbers in words and in cells: which controls there are, which of them a number must beat, and whether it does."""
+
+import math
+from collections.abc import Iterable
+
+from neuroleon.evaluation.results import BaselineResult
+from neuroleon.evaluation.stats import Comparison, Estimate
+
+# How conditions are shown, those that exist; any other comes after these.
+ORDER = ("real", "shuffled", "within class", "noise", "pre-stimulus", "before", "none", "constant", "oracle", "ceiling")
+# What knows the answer, or as much of it as the real EEG: no floor that a number must be above.
+NO_FLOOR = frozenset({"real", "within class", "oracle", "ceiling"})
+_DIGITS = {"share": 3, "bits": 2}
+
+
+def ordered(conditions: Iterable[str]) -> list[str]:
+    """The conditions without repetition, the known ones in their order."""
+    found = list(dict.fromkeys(conditions))
+    return [c for c in ORDER if c in found] + [c for c in found if c not in ORDER]
+
+
+def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
+    """A number with the digits of its unit, or a dash."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:{'+' if sign else ''}.{_DIGITS.get(unit, 3)}f}"
+
+
+def estimate(e: Estimate | None, unit: str = "", *, sign: bool = False) -> str:
+    """A mean with its interval, or a dash."""
+    if e is None or not math.isfinite(e.mean):
+        return "-"
+    low, high = (number(x, unit, sign=sign) for x in (e.low, e.high))
+    return f"{number(e.mean, unit, sign=sign)} [{low}, {high}]"
+
+
+def floors(c: Comparison) -> dict[str, Estimate]:
+    """The conditions that know nothing of the trial's answer."""
+    return {name: c.conditions[name] for name in ordered(c.conditions) if name not in NO_FLOOR}
+
+
+def best_floor(c: Comparison) -> str | None:
+    """The control that scored best."""
+    found = floors(c)
+    return max(found, key=lambda name: found[name].mean) if found else None
+
+
+def in_words(c: Comparison) -> str:
+    """The verdict of the paired test against shuffled EEG, and whether the other controls are left behind too.
+
+    A control is left behind where its interval ends below that of the real EEG; chance, where it lies below it.
+    """
+    if c.verdict != "above shuffled":
+        return c.verdict
+    real = c.conditions["real"]
+    near = [name for name, e in floors(c).items() if name != "shuffled" and e.high >= real.low]
+    near += ["chance"] if c.chance is not None and c.chance >= real.low else []
+    return f"above shuffled, not clearly above {', '.join(near)}" if near else "**above its controls**"
+
+
+def best_baseline(baselines: Iterable[BaselineResult]) -> BaselineResult | None:
+    """The classical method with the highest number on the real EEG."""
+    return max(baselines, key=lambda b: b.comparison.conditions["real"].mean, default=None)
