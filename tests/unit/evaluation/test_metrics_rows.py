@@ -10,7 +10,9 @@ from neuroleon.evaluation.text_task import _Captions
 
 TRIALS = [
     SimpleNamespace(key=str(number), answer=answer, meta={"texts": texts})
-    for number, (answer, texts) in enumerate(("a", ["a 1"]), ("a", ["a 2"]), ("a", ["a 1"]), ("a", ["a 1"]), ("b", ["b 1"])))
+    for number, (answer, texts) in enumerate(
+        [("a", ["a 1"]), ("a", ["a 2"]), ("a", ["a 1"]), ("a", ["a 1"]), ("b", ["b 1"])]
+    )
 ]
 SET = SimpleNamespace(trials=TRIALS, clusters=np.arange(5), subjects=np.array([*"xxxyy"]), majority="a")
 
