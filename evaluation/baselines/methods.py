@@ -28,7 +28,9 @@ EVENT_S = 1.5  # windows up to this length are read as responses to an event, lo
 STRENGTH = 0.01  # C of the logistic regression on standardised tangent vectors, as in evaluation/eeg/probes.py
 XDAWN_FILTERS = CSP_FILTERS = 4
 FILTER_BANK = 5  # Nakanishi et al. 2018: band m is from the m-th multiple of the lowest frequency to the highest
+FEW_HERTZ = 8  # frequencies; more give more bands than there are windows
 RATE_HZ = 40.0  # of the samples that ridge regression and the nearest neighbour read, below `EVENT_HZ`
+TINY = 1e-12  # of a probability, whose logarithm is else infinite
 RIDGE_ALPHAS = np.logspace(0, 6, 13)
 
 
@@ -45,7 +47,7 @@ class Method(Protocol):
         """Learn from windows with their answers."""
         ...
 
-    def scores(self, asked: Windows, names: Sequence[str]) -> np.ndarray:
+    def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         """(n, len(names)), higher is likelier, apart from how frequent an answer is.
 
         Classifiers know the answers of training only, and `names` must be those in order; ridge regression to pictures
@@ -67,9 +69,9 @@ class Classifier:
         self._model.fit(self.learn(seen), seen.answers)
         return self
 
-    def scores(self, asked: Windows, names: Sequence[str]) -> np.ndarray:
+    def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         assert list(names) == list(self.answers), "a classifier answers what it was fitted to"
-        return self._model.predict_log_proba(self.read(asked))
+        return np.log(self._model.predict_proba(self.read(asked)).clip(TINY))
 
     def learn(self, seen: Windows) -> np.ndarray:
         """Fit the features to training windows, and return those: (n, d)."""
@@ -193,7 +195,7 @@ class Trca:
             self._templates.append((band, weight, filters, _filtered(means, filters)))
         return self
 
-    def scores(self, asked: Windows, names: Sequence[str]) -> np.ndarray:
+    def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         assert list(names) == list(self.answers), "a classifier answers what it was fitted to"
         total = np.zeros((len(asked), len(names)))
         for band, weight, filters, templates in self._templates:
@@ -226,7 +228,7 @@ class Cca(Classifier):
         self.answers = np.unique(seen.answers)
         return super().fit(seen) if self._needs_model else self
 
-    def scores(self, asked: Windows, names: Sequence[str]) -> np.ndarray:
+    def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         if self._needs_model:
             return super().scores(asked, names)
         order = list(self._hertz)
@@ -256,7 +258,7 @@ class Nearest:
         self._seen, self._answers = self._read(seen), seen.answers
         return self
 
-    def scores(self, asked: Windows, names: Sequence[str]) -> np.ndarray:
+    def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         found = correlations(self._read(asked), self._seen)
         return np.stack([found[:, self._answers == name].max(axis=1) for name in names], axis=1)
 
@@ -284,12 +286,12 @@ class RidgeToPictures:
         self._ridge = RidgeCV(alphas=RIDGE_ALPHAS).fit(self._scaler.transform(_slow(seen)), shown - self._centre)
         return self
 
-    def scores(self, asked: Windows, names: Sequence[str]) -> np.ndarray:
+    def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         drawn = _unit(self._ridge.predict(self._scaler.transform(_slow(asked))).reshape(len(asked), -1))
         found = np.full((len(asked), len(names)), -1.0)
         for answer, features in asked.features.values():
             if answer in names:
-                column, alike = list(names).index(answer), drawn @ _unit(features - self._centre)
+                column, alike = int(np.flatnonzero(names == answer)[0]), drawn @ _unit(features - self._centre)
                 found[:, column] = np.maximum(found[:, column], alike)
         return found
 
@@ -307,7 +309,8 @@ def frequencies(windows: Windows) -> dict[str, float]:
 
 def methods_for(windows: Windows, seed: int) -> list[Method]:
     """Fresh methods that fit a set, by the length of its windows, and what its stimulus and its pictures are."""
-    hertz, found = frequencies(windows), []
+    hertz = frequencies(windows)
+    found: list[Method] = []
     if windows.has_labels:
         found += [Tangent("tangent space", (BROAD_HZ,)), Nearest(), EEGNet(seed)]
         if windows.duration_s <= EVENT_S:
@@ -315,8 +318,9 @@ def methods_for(windows: Windows, seed: int) -> list[Method]:
         elif not hertz and not windows.has_code:
             found += [Tangent("tangent space, filter bank", BANDS_HZ), CspLda()]
     if hertz:
-        found += [Tangent("tangent space, bands of the flicker", _flicker_bands(hertz)), Cca(hertz, use_bank=False)]
-        found += [Cca(hertz, use_bank=True), Trca(min(hertz.values()))]
+        found += [Cca(hertz, use_bank=False), Cca(hertz, use_bank=True), Trca(min(hertz.values()))]
+        if len(hertz) <= FEW_HERTZ:
+            found.append(Tangent("tangent space, bands of the flicker", _flicker_bands(hertz)))
     if windows.has_code:
         found.append(Trca())
     if len(windows.features) > 1 and all(key in windows.features for key in windows.pictures):

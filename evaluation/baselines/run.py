@@ -141,12 +141,14 @@ def _method(windows: Windows, seed: int, k: int) -> Method:
 def _facts(windows: Windows, folds: Sequence[Fold]) -> tuple[str, ...]:
     """What every method of a scheme was fitted to."""
     sizes = [len(fold.train) for fold in folds]
-    alone = [len(owners(windows.at(fold.train), windows.at(fold.test))) for fold in folds]
-    asked = [len(np.unique(windows.subjects[fold.test])) for fold in folds]
-    facts = [
-        f"{len(folds)} fold(s), fitted to {min(sizes)} to {max(sizes)} windows.",
-        f"{sum(alone)} of {sum(asked)} subjects have training windows enough of their own (EEGNet and CCA: all's).",
-    ]
+    facts = [f"{len(folds)} fold(s), fitted to {min(sizes)} to {max(sizes)} windows."]
+    if len(np.unique(windows.subjects)) > 1:
+        alone = [len(owners(windows.at(fold.train), windows.at(fold.test))) for fold in folds]
+        asked = [len(np.unique(windows.subjects[fold.test])) for fold in folds]
+        facts.append(
+            f"Of the {sum(asked)} subjects asked about {sum(alone)} have training windows enough to be told from these "
+            "alone (EEGNet and CCA: from all)."
+        )
     if (missing := ~windows.has.all(axis=0)).any():
         names = ", ".join(np.array(windows.ch_names)[missing])
         facts.append(f"Left out wherever a recording that is learned from or asked about lacks them: {names}.")
@@ -168,7 +170,7 @@ def _results(
         {c: np.concatenate([of(one, c) for one in answers]) for c in conditions}
         for of in (
             lambda one, c: (one.logprobs[c].argmax(axis=1) == one.truth).astype(float),
-            lambda one, c: (one.likelihoods[c].argmax(axis=1) == one.truth).astype(float),
+            lambda one, c: (one.scores[c].argmax(axis=1) == one.truth).astype(float),
             lambda one, c: one.logprobs[c][np.arange(len(one.truth)), one.truth] / np.log(2),
         )
     )
@@ -197,11 +199,11 @@ def _auc(answers: Sequence[Answered], asked: Windows) -> tuple[str, ...]:
     """Area under the ROC curve of two answers, inside each subject, as reference figures are often given."""
     from sklearn.metrics import roc_auc_score
 
-    if any(one.likelihoods["real"].shape[1] != 2 for one in answers):
+    if any(one.scores["real"].shape[1] != 2 for one in answers):
         return ()
     found, truth = (
         np.concatenate(parts)
-        for parts in zip(*((one.likelihoods["real"] @ [-1.0, 1.0], one.truth) for one in answers), strict=True)
+        for parts in zip(*((one.scores["real"] @ [-1.0, 1.0], one.truth) for one in answers), strict=True)
     )
     areas = []
     for subject in np.unique(asked.subjects):

@@ -111,7 +111,7 @@ def leave_out(windows: Windows, unit: str, most: int | None, seed: int) -> list[
     counts = {answer: len(np.unique(names[windows.answers == answer])) for answer in np.unique(windows.answers)}
     fewest = min(counts, key=lambda answer: counts[answer])
     if windows.has_labels and counts[fewest] < 2:
-        raise DataError(f"label {fewest!r} is in one {unit} only, so it cannot be learned without it")
+        raise DataError(f"label {str(fewest)!r} is in one {unit} only, so it cannot be learned without it")
     if most is None or n <= most:
         parts = LeaveOneGroupOut().split(names, groups=names)
     elif windows.has_labels:
@@ -135,7 +135,7 @@ def usable(windows: Windows, folds: list[Fold]) -> list[Fold]:
         if not len(train) or not len(fold.test):
             reason = f"{len(train)} windows to learn from and {len(fold.test)} to ask about; both sides need some"
         elif windows.has_labels and missing:
-            reason = f"the training side does not hold label {min(missing)!r}"
+            reason = f"the training side does not hold label {str(min(missing))!r}"
         elif len(np.unique(windows.answers)) < 2:
             reason = "there is a single answer, and nothing to tell apart"
         else:

@@ -24,7 +24,7 @@ class Answered:
     Attributes:
         logprobs: condition -> natural logarithms (n, n_names) of calibrated probabilities, answers as frequent as in
             training; "constant" is these frequencies alone.
-        likelihoods: the same with all answers equally frequent.
+        scores: condition -> (n, n_names) of the method, how frequent answers are left aside.
         truth: (n,) index of the true answer.
         heldout_bits: log2 p of the true answer in the cross-validation of the training side, a mean: what the best
             method is chosen by.
@@ -32,7 +32,7 @@ class Answered:
     """
 
     logprobs: dict[str, np.ndarray]
-    likelihoods: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
     truth: np.ndarray
     heldout_bits: float
     unit: str
@@ -57,7 +57,7 @@ class BySubject:
                     raise DataError(f"the {len(seen.ch_names)} channels of the set: none is in all recordings")
                 self._parts.append((rows, channels, make().fit(seen.at(learned).on(channels))))
 
-    def scores(self, asked: Windows, names: Sequence[str]) -> np.ndarray:
+    def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         """(n, len(names)) of the windows that were announced; each is read by the method of its subject, also where it
         is fed the EEG of another."""
         found = np.empty((len(asked), len(names)))
@@ -114,12 +114,12 @@ def answered(
     calibration = Calibration.fit(heldout)
     prior = log_frequencies(train, names)
     fitted = BySubject(make, train, test, own)
-    likelihoods = {condition: calibration.apply(fitted.scores(x, names)) for condition, x in fed.items()}
-    logprobs = {condition: normalised(found + prior) for condition, found in likelihoods.items()}
+    scores = {condition: fitted.scores(x, names) for condition, x in fed.items()}
+    logprobs = {condition: calibration.apply(found, prior) for condition, found in scores.items()}
     constant = np.tile(prior, (len(test), 1))
     return Answered(
         logprobs=logprobs | {"constant": constant},
-        likelihoods=likelihoods | {"constant": constant},
+        scores=scores | {"constant": constant},
         truth=np.searchsorted(names, test.answers),
         heldout_bits=-calibration.loss / np.log(2),
         unit=unit,
@@ -131,11 +131,6 @@ def log_frequencies(train: Windows, names: np.ndarray) -> np.ndarray:
     if not train.has_labels:
         return np.full(len(names), -np.log(len(names)))
     return np.log([np.mean(train.answers == name) for name in names])
-
-
-def normalised(scores: np.ndarray) -> np.ndarray:
-    """Logarithms of probabilities from scores (n, n_names), row by row."""
-    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
 
 
 Heldout = list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # scores (n, k), true places (n,), log frequencies (k,)
@@ -159,12 +154,18 @@ def _held_out(
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Scores to log-likelihoods by one temperature (Guo et al. 2017, section 4.2); `loss` is nats of held-out windows.
+    """Scores to probabilities by one temperature (Guo et al. 2017, section 4.2), around how frequent answers are.
 
-    How frequent answers are is not learned here but added: with it, scores that say nothing become the frequencies.
+    Scores that say nothing become these frequencies. They also get a share of `doubt`, one over one more than the
+    held-out windows: that none of n was wrong does not make an error impossible (Laplace's rule of succession).
+
+    Attributes:
+        sharpness: times a score is nats.
+        loss: nats of the true answer of a held-out window, a mean.
     """
 
     sharpness: float
+    doubt: float
     loss: float
 
     @classmethod
@@ -173,17 +174,18 @@ class Calibration:
         from scipy.optimize import minimize_scalar
 
         spread = float(np.sqrt(np.mean([np.var(scores) for scores, _, _ in heldout]))) or 1.0
+        doubt = 1 / (1 + sum(len(truth) for _, truth, _ in heldout))
 
         def loss(log_sharpness: float) -> float:
-            nats = [
-                -normalised(np.exp(log_sharpness) / spread * scores + prior)[np.arange(len(truth)), truth]
-                for scores, truth, prior in heldout
-            ]
+            tried = cls(sharpness=float(np.exp(log_sharpness)) / spread, doubt=doubt, loss=np.nan)
+            nats = [-tried.apply(scores, prior)[np.arange(len(truth)), truth] for scores, truth, prior in heldout]
             return float(np.concatenate(nats).mean())
 
         found = minimize_scalar(loss, bounds=(FLATTEST, SHARPEST), method="bounded")
-        return cls(sharpness=float(np.exp(found.x)) / spread, loss=float(found.fun))
+        return cls(sharpness=float(np.exp(found.x)) / spread, doubt=doubt, loss=float(found.fun))
 
-    def apply(self, scores: np.ndarray) -> np.ndarray:
-        """Log-likelihoods (n, k), rows normalised as if all answers were equally frequent."""
-        return normalised(self.sharpness * scores)
+    def apply(self, scores: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """Log-probabilities (n, k) of scores (n, k) and log-frequencies (k,)."""
+        logits = self.sharpness * scores + prior
+        sure = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        return np.logaddexp(np.log1p(-self.doubt) + sure, np.log(self.doubt) + prior)
