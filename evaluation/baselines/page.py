@@ -79,5 +79,13 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _remarks(results: Sequence[BaselineResult]) -> list[str]:
-    """Of each scheme and method, once."""
-    return list(dict.fromkeys(f"{r.scheme}, {r.method}: {' '.join(r.remarks)}" for r in results))
+    """What holds for a whole scheme, then what is of each method."""
+    lines = []
+    for scheme in dict.fromkeys(result.scheme for result in results):
+        of = {result.method: result.remarks for result in results if result.scheme == scheme}
+        shared = [remark for remark in next(iter(of.values())) if all(remark in remarks for remark in of.values())]
+        lines.append(f"{scheme}: {' '.join(shared)}")
+        lines += [
+            f"{scheme}, {name}: {' '.join(r for r in remarks if r not in shared)}" for name, remarks in of.items()
+        ]
+    return lines

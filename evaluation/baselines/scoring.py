@@ -84,13 +84,16 @@ def candidates(train: Windows, test: Windows) -> np.ndarray:
 def fed_controls(asked: Windows, seed: int) -> dict[str, Windows]:
     """The tested windows with their own EEG, with that of another trial of the same channels, and with noise.
 
+    Where a montage has too few trials to shuffle among, all windows are asked about on the channels that all have.
+
     Raises:
-        DataError: one trial holds more than half of the windows of a montage, so nothing can be shuffled.
+        DataError: one trial holds more than half of the windows, so nothing can be shuffled.
     """
-    other = np.arange(len(asked))
-    for number, has in enumerate(np.unique(asked.has, axis=0)):
-        rows = np.flatnonzero((asked.has == has).all(axis=1))
-        other[rows] = rows[derangement(asked.trials[rows], generator("baselines", "shuffled", seed, number))]
+    try:
+        other = _shuffled(asked, seed)
+    except DataError:
+        asked = asked.fed(np.where(asked.has.all(axis=0)[:, None], asked.eeg_uV, np.float32(np.nan)), asked.scale_uV)
+        other = _shuffled(asked, seed)
     rng = generator("baselines", "noise", seed, asked.recipe)
     noise = np.stack([phase_randomised(eeg, rng) for eeg in asked.eeg_uV])
     return {
@@ -98,6 +101,15 @@ def fed_controls(asked: Windows, seed: int) -> dict[str, Windows]:
         "shuffled": asked.fed(asked.eeg_uV[other], asked.scale_uV[other]),
         "noise": asked.fed(noise, asked.scale_uV),
     }
+
+
+def _shuffled(asked: Windows, seed: int) -> np.ndarray:
+    """Whose EEG each window gets: (n,), another trial's of the same montage."""
+    other = np.arange(len(asked))
+    for number, has in enumerate(np.unique(asked.has, axis=0)):
+        rows = np.flatnonzero((asked.has == has).all(axis=1))
+        other[rows] = rows[derangement(asked.trials[rows], generator("baselines", "shuffled", seed, number))]
+    return other
 
 
 def answered(
@@ -108,7 +120,7 @@ def answered(
     Raises:
         DataError: the training side cannot be cross-validated.
     """
-    train, test = windows.at(fold.train), windows.at(fold.test)
+    train, test = windows.at(fold.train), fed["real"]
     names, own = candidates(train, test), owners(train, test) if make().of_subject else []
     unit, heldout = _held_out(make, windows, fold, own, seed)
     calibration = Calibration.fit(heldout)
