@@ -83,7 +83,7 @@ def _remarks(results: Sequence[BaselineResult]) -> list[str]:
     lines = []
     for scheme in dict.fromkeys(result.scheme for result in results):
         of = {result.method: result.remarks for result in results if result.scheme == scheme}
-        shared = [remark for remark in next(iter(of.values())) if all(remark in remarks for remark in of.values())]
+        shared = [remark for remark in next(iter(of.values())) if all(remark in others for others in of.values())]
         lines.append(f"{scheme}: {' '.join(shared)}")
         lines += [
             f"{scheme}, {name}: {' '.join(r for r in remarks if r not in shared)}" for name, remarks in of.items()

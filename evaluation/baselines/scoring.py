@@ -92,7 +92,9 @@ def fed_controls(asked: Windows, seed: int) -> dict[str, Windows]:
     try:
         other = _shuffled(asked, seed)
     except DataError:
-        asked = asked.fed(np.where(asked.has.all(axis=0)[:, None], asked.eeg_uV, np.float32(np.nan)), asked.scale_uV)
+        eeg_uV = asked.eeg_uV.copy()
+        eeg_uV[:, ~np.all(asked.has, axis=0)] = np.nan
+        asked = asked.fed(eeg_uV, asked.scale_uV)
         other = _shuffled(asked, seed)
     rng = generator("baselines", "noise", seed, asked.recipe)
     noise = np.stack([phase_randomised(eeg, rng) for eeg in asked.eeg_uV])
