@@ -151,7 +151,9 @@ def _facts(windows: Windows, folds: Sequence[Fold]) -> tuple[str, ...]:
         )
     if (missing := ~windows.has.all(axis=0)).any():
         names = ", ".join(np.array(windows.ch_names)[missing])
-        facts.append(f"Left out wherever a recording that is learned from or asked about lacks them: {names}.")
+        facts.append(
+            f"Not in all recordings, and so left out, or those recordings not learned from (where these are few): {names}."
+        )
     return tuple(facts)
 
 

@@ -14,6 +14,7 @@ from neuroleon.evaluation.controls import derangement, phase_randomised
 
 INNER_FOLDS = 3
 FEWEST_WINDOWS = 10  # of each label, for a subject to be told from the subject's own training windows alone
+FEW = 0.1  # of the training windows
 FLATTEST, SHARPEST = np.log(1e-3), np.log(1e3)  # of a calibration, in standard deviations of the scores
 
 
@@ -41,7 +42,8 @@ class Answered:
 class BySubject:
     """A method fitted to each subject of `own` alone, and to all training windows for the other subjects of `asked`.
 
-    Each is fitted on the channels that all windows have that it learns from or is asked about.
+    Each is fitted on the channels that all windows have that it is asked about and learns from. Training windows that
+    lack one of the former are not learned from, as long as they are few (`FEW`); else that channel is left out.
     """
 
     def __init__(self, make: Callable[[], Method], seen: Windows, asked: Windows, own: Sequence[str]) -> None:
@@ -52,10 +54,8 @@ class BySubject:
         self._parts = []
         for learned, rows in parts:
             if rows.any():
-                channels = seen.has[learned].all(axis=0) & asked.has[rows].all(axis=0)
-                if not channels.any():
-                    raise DataError(f"the {len(seen.ch_names)} channels of the set: none is in all recordings")
-                self._parts.append((rows, channels, make().fit(seen.at(learned).on(channels))))
+                windows, channels = _of_one_montage(seen.at(learned), asked.has[rows].all(axis=0))
+                self._parts.append((rows, channels, make().fit(windows.on(channels))))
 
     def scores(self, asked: Windows, names: np.ndarray) -> np.ndarray:
         """(n, len(names)) of the windows that were announced; each is read by the method of its subject, also where it
@@ -64,6 +64,18 @@ class BySubject:
         for rows, channels, method in self._parts:
             found[rows] = method.scores(asked.at(rows).on(channels), names)
         return found
+
+
+def _of_one_montage(seen: Windows, channels: np.ndarray) -> tuple[Windows, np.ndarray]:
+    """Training windows and a mask of the channels (n_chans,) that they all have, out of those that are asked about."""
+    whole = seen.has[:, channels].all(axis=1)
+    if whole.mean() >= 1 - FEW and set(seen.answers[whole]) == set(seen.answers):
+        seen = seen.at(whole)
+    else:
+        channels = channels & seen.has.all(axis=0)
+    if not channels.any():
+        raise DataError(f"of {len(seen.ch_names)} channels none is in all recordings; baselines need one montage")
+    return seen, channels
 
 
 def owners(train: Windows, test: Windows) -> list[str]:

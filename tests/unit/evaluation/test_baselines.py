@@ -162,6 +162,21 @@ def test_subjects_keep_the_channels_that_their_own_recordings_have(sound: Path) 
         assert np.isfinite(fitted.scores(windows, np.array(sorted(LABELS)))).all()
 
 
+@pytest.mark.parametrize(("n_without", "n_windows", "n_chans"), [(2, 38, 6), (10, 40, 5)])
+def test_few_windows_go_before_a_channel_goes(n_without: int, n_windows: int, n_chans: int) -> None:
+    eeg = noise(40)
+    eeg[:n_without, 0] = np.nan
+    sizes: list[tuple[int, int]] = []
+
+    class Counting(Nearest):
+        def fit(self, seen: Windows) -> "Counting":
+            sizes.append((len(seen), len(seen.ch_names)))
+            return super().fit(seen)  # type: ignore[return-value]
+
+    BySubject(Counting, made_windows(eeg, ["x", "y"] * 20), made_windows(noise(4), ["x", "y"] * 2), [])
+    assert sizes == [(n_windows, n_chans)]
+
+
 def test_shuffled_windows_are_of_other_trials() -> None:
     windows = made_windows(noise(24), ["x", "y"] * 12, trials=[f"t{i // 3}" for i in range(24)])
     other = fed_controls(windows, 0)["shuffled"].eeg_uV
@@ -257,9 +272,12 @@ def test_schemes_leak_nothing(windows: Windows, scheme: str) -> None:
 
 
 def test_new_subjects_outside_are_new_inside() -> None:
+    """Calibration must not be of known people where the people who are asked are new."""
     windows = made_windows(np.zeros((48, 1, 4)), ["x", "y"] * 24, subjects=[f"s{i // 12}" for i in range(48)])
     fold = folds_of("leave-one-subject-out", windows, "validation", 0)[0]
     assert inner_folds(windows, fold, 3, 0)[0] == "subject"
+    fold = folds_of("recording-out", windows, "validation", 0)[0]
+    assert inner_folds(windows, fold, 3, 0)[0] == "session", "subjects are known here, their sessions are not"
 
 
 @pytest.mark.parametrize(
