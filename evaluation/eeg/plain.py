@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import generator
+from neuroleon.evaluation.baselines.responses import band_passed
 from neuroleon.signals.window import Window
 
 PATCH_SAMPLES = 20  # 100 ms at 200 Hz
@@ -73,13 +74,6 @@ def check_windows(windows: Sequence[Window], shortest: int) -> None:
                 f"codec: a window of {window.eeg_uV.shape[1]} samples at {window.sfreq:g} Hz; expected at least "
                 f"{shortest} at 200 Hz"
             )
-
-
-def band_passed(signals: np.ndarray, band_hz: tuple[float, float]) -> np.ndarray:
-    """Signals (..., n_times) at 200 Hz, Butterworth of order 3, forwards and backwards."""
-    from scipy.signal import butter, sosfiltfilt
-
-    return sosfiltfilt(butter(3, band_hz, "bandpass", fs=200.0, output="sos"), signals, axis=-1)
 
 
 @dataclass(frozen=True, kw_only=True)

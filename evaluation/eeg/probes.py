@@ -14,7 +14,17 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
-from neuroleon.evaluation.eeg.plain import Codec, band_passed
+from neuroleon.evaluation.baselines.responses import (
+    HIGHEST_HZ,
+    SSVEP40_HZ,
+    band_passed,
+    canonical_correlations,
+    centred,
+    correlations,
+    sines,
+    task_related_filters,
+)
+from neuroleon.evaluation.eeg.plain import Codec
 from neuroleon.evaluation.stats import Estimate, bootstrap_ci
 from neuroleon.evaluation.trials import Trial
 
@@ -22,9 +32,7 @@ FLASH_BAND_HZ = (3.0, 40.0)  # raw cvep20 (validation): .91 here, .89 in 2 to 30
 EVENT_BAND_HZ = (1.0, 20.0)
 RHYTHMS_HZ = ((4.0, 8.0), (8.0, 12.0), (12.0, 16.0), (16.0, 20.0), (20.0, 26.0), (26.0, 36.0))
 XDAWN_FILTERS = 4
-HARMONICS, HIGHEST_HZ = 3, 45.0
 CCA_S = 1.5  # of a window are read: of raw ssvep40 .93 are right, and all from 4 s, which would not tell codecs apart
-RIDGE = 1e-2  # of the mean variance of a channel: filters on coarsely coded EEG are else unstable
 FEWEST_WINDOWS = 10  # of each label, for a subject to be told from the subject's own training windows alone
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of a logistic regression on standardised features
 TANGENT_STRENGTH = 0.01
@@ -171,25 +179,11 @@ def template_probe(train: Sequence[Trial], test: Sequence[Trial], seed: int = 0)
 
 
 def _templates(train: Sequence[Trial], answers: np.ndarray, test: Sequence[Trial]) -> np.ndarray:
-    from scipy.linalg import eigh
-
-    seen, asked = (_centred(band_passed(signals, FLASH_BAND_HZ)) for signals in _signals(train, test))
+    seen, asked = (centred(band_passed(signals, FLASH_BAND_HZ)) for signals in _signals(train, test))
     names = np.unique(answers)
     means = np.stack([seen[answers == name].mean(axis=0) for name in names])
-    locked, total = (np.einsum("nct,ndt->cd", x, x) / len(x) for x in (means, seen))
-    ridge = RIDGE * np.trace(total) / len(total) * np.eye(len(total))
-    spatial = eigh(locked, total + ridge)[1][:, -1]
-    return names[_correlations(asked.transpose(0, 2, 1) @ spatial, means.transpose(0, 2, 1) @ spatial).argmax(axis=1)]
-
-
-def _centred(signals: np.ndarray) -> np.ndarray:
-    return signals - signals.mean(axis=-1, keepdims=True)
-
-
-def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of every row of (n, t) with every row of (m, t): (n, m)."""
-    a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in map(_centred, (first, second)))
-    return a @ b.T
+    spatial = task_related_filters(means, seen)[:, 0]
+    return names[correlations(asked.transpose(0, 2, 1) @ spatial, means.transpose(0, 2, 1) @ spatial).argmax(axis=1)]
 
 
 def cca_probe(train: Sequence[Trial], test: Sequence[Trial], hertz: Mapping[str, float], seed: int = 0) -> ProbeResult:
@@ -206,26 +200,8 @@ def cca_probe(train: Sequence[Trial], test: Sequence[Trial], hertz: Mapping[str,
         raise DataError(f"CCA probe: no frequency of label {missing[0]!r}; known are {', '.join(sorted(hertz))}")
     (signals,) = _signals(test)
     signals = signals[..., : round(CCA_S * 200)]
-    bases = [_orthonormal(_sines(hertz[name], signals.shape[-1])) for name in names]
-    scores = np.empty((len(signals), len(names)))
-    for i, signal in enumerate(signals):
-        basis = _orthonormal(_centred(signal))
-        scores[i] = [np.linalg.norm(basis @ sines.T, 2) for sines in bases]
+    scores = canonical_correlations(signals, [sines(hertz[name], signals.shape[-1]) for name in names])
     return labels.scored("CCA", names[scores.argmax(axis=1)], seed)
-
-
-def _sines(hertz: float, n_times: int) -> np.ndarray:
-    """Sine and cosine of a frequency and its harmonics that are left in the signal: (2 * harmonics, n_times)."""
-    phases = [
-        2 * np.pi * k * hertz / 200.0 * np.arange(n_times) for k in range(1, HARMONICS + 1) if k * hertz < HIGHEST_HZ
-    ]
-    return _centred(np.array([f(phase) for phase in phases for f in (np.sin, np.cos)]))
-
-
-def _orthonormal(rows: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (k, n_times) of what rows (m, n_times) span; average-referenced ones span less than m."""
-    _, sizes, basis = np.linalg.svd(rows, full_matrices=False)
-    return basis[sizes > 1e-6 * sizes[0]]
 
 
 Kind = Literal["flicker", "rhythms", "events"]
@@ -379,9 +355,6 @@ def _classified(seen: np.ndarray, answers: np.ndarray, trials: np.ndarray, asked
     chosen = GridSearchCV(_logistic(1.0), grid, cv=folds, scoring="balanced_accuracy").fit(seen, answers, groups=trials)
     return chosen.predict(asked)
 
-
-_SSVEP40_KEYS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", "space", ",", ".", "backspace"]
-SSVEP40_HZ = {key: 8 + i % 8 + i // 8 / 5 for i, key in enumerate(_SSVEP40_KEYS)}  # `freq_hz` of the set
 
 Probe = Callable[[Sequence[Trial], Sequence[Trial]], ProbeResult]
 
