@@ -56,6 +56,11 @@ def model_parser() -> ArgumentParser:
         help="of trials drawn, shuffle, noise, sampling and bootstrap (default %(default)s)",
     )
     parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="fit the methods of the field to the training windows, and ask them the same (minutes for each set)",
+    )
+    parser.add_argument(
         "--attribution",
         action="store_true",
         help="find the electrodes and steps of time that moved the label, on sets with labels: 2 (1 + 3 steps + "
@@ -113,6 +118,30 @@ def tokenizer_parser() -> ArgumentParser:
     return parser
 
 
+def baselines_parser() -> ArgumentParser:
+    """The command line of the field's methods."""
+    schemes = ["recipe", "in-subject", "leave-one-subject-out", "recording-out", "session-out", "picture-out"]
+    parser = ArgumentParser(
+        prog="evaluate.py baselines",
+        exit_on_error=False,
+        formatter_class=RawDescriptionHelpFormatter,
+        description="What the methods of the field make of sample shards, beside their controls, under several splits.",
+    )
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of sample shards, one per set")
+    parser.add_argument(
+        "--split", type=str, default="validation", help="which is asked about: validation or test (default %(default)s)"
+    )
+    parser.add_argument(
+        "--schemes", type=str, nargs="+", default=["recipe"], help=f"which of {', '.join(schemes)} (default recipe)"
+    )
+    parser.add_argument(
+        "--limit", type=int | None, default=200, help="windows asked about, balanced; null takes all (default 200)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of windows drawn, folds, networks and bootstrap")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report; an earlier one is replaced")
+    return parser
+
+
 def compare_parser() -> ArgumentParser:
     """The command line of a comparison."""
     parser = ArgumentParser(
@@ -156,6 +185,7 @@ def evaluate_model(argv: Sequence[str]) -> None:
     """The report of a model."""
     given = parse(model_parser(), argv)
     from neuroleon.evaluation.runner import Evaluation, evaluate_folder  # after the flags: it loads torch
+    from neuroleon.evaluation.words import estimate, in_words
 
     values = {f.name: getattr(given, f.name) for f in fields(Evaluation)}
     values |= {name: tuple(values[name]) for name in ("samples", "tasks", "before_samples")}
@@ -165,8 +195,9 @@ def evaluate_model(argv: Sequence[str]) -> None:
         if result.audit.confounded:
             print(f"{result.recipe}: {result.audit.confounded}")
         for task in result.tasks:
-            for c in task.comparisons:
-                print(f"{result.recipe} {task.task}: {c.metric}: real {c.conditions['real'].mean:.3f}, {c.verdict}")
+            for c in task.comparisons[:1]:
+                real, shuffled = (estimate(c.conditions[name], c.unit) for name in ("real", "shuffled"))
+                print(f"{result.recipe} {task.task}: {c.metric}: real {real}, shuffled {shuffled}: {in_words(c)}")
     print(f"report: {given.out / 'report.html'}")
 
 
@@ -181,6 +212,20 @@ def evaluate_tokenizer(argv: Sequence[str]) -> None:
     report = evaluate_tokenizer_folder(given.tokenizer, TokenizerEvaluation(**values), given.out)
     if report.gates:
         print(gate_table(report.gates))
+    print(f"report: {given.out / 'report.md'}")
+
+
+def evaluate_baselines(argv: Sequence[str]) -> None:
+    """The field's methods on sets of samples."""
+    given = parse(baselines_parser(), argv)
+    from neuroleon.evaluation.baselines.page import write_baselines
+    from neuroleon.evaluation.baselines.run import baselines
+    from neuroleon.evaluation.report import require_free
+
+    require_free(given.out)
+    found = [baselines(folder, given.split, given.schemes, given.limit, given.seed) for folder in given.samples]
+    facts = {name: getattr(given, name) for name in ("split", "schemes", "limit", "seed")}
+    write_baselines(found, facts, given.out)
     print(f"report: {given.out / 'report.md'}")
 
 
@@ -211,6 +256,7 @@ class Command:
 COMMANDS = {
     "model": Command(evaluate_model, "a model beside its controls (as without a command)"),
     "tokenizer": Command(evaluate_tokenizer, "what an EEG tokenizer keeps, beside simpler codecs"),
+    "baselines": Command(evaluate_baselines, "the methods of the field on the same sets, under several splits"),
     "compare": Command(compare_reports, "two reports of models: what got better or worse beyond the intervals"),
 }
 

@@ -15,6 +15,7 @@ from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.decoding.sampling import PICTURE
 from neuroleon.evaluation.answers import GREEDY, TASKS
 from neuroleon.evaluation.attribution import attribution
+from neuroleon.evaluation.baselines.run import baselines
 from neuroleon.evaluation.before import of_folders
 from neuroleon.evaluation.blocks import MOST_SCORED, MOST_TRAIN, block_test
 from neuroleon.evaluation.controls import CONDITIONS, derangement
@@ -41,6 +42,7 @@ class Evaluation:
         seed: of the trials drawn, the shuffle, the noise, the sampling and the bootstrap.
         before_samples: folders of windows before the events of sets in `samples` (`before.py`).
         network: TorchScript file by whose features pictures are compared; default: an installed one (`networks.py`).
+        baselines: also fit the methods of the field to the training windows, and ask them the same.
         attribution: also find the electrodes and steps that moved the label, on `attribution_trials` windows a set.
     """
 
@@ -51,6 +53,7 @@ class Evaluation:
     seed: int = 0
     before_samples: tuple[Path, ...] = ()
     network: Path | None = None
+    baselines: bool = False
     attribution: bool = False
     attribution_trials: int = 20
 
@@ -84,6 +87,7 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
         for folder in settings.samples
     ]
     names = [trials.recipe for trials in sets]
+    folders = dict(zip(names, settings.samples, strict=True))
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"samples: two folders hold the set {twice[0]!r}; give each set once")
     refused = {trials.recipe: reason for trials in sets if (reason := _cannot_be_controlled(trials))}
@@ -96,6 +100,8 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
         for trials in sets:
             bar.set_description(trials.recipe)
             results.append(_evaluate_set(model, trials, settings, network, bar))
+    if settings.baselines:
+        results = [_with_baselines(result, folders[result.recipe], settings) for result in results]
     made = {
         "vocabulary": model.vocabulary.fingerprint,
         "split": settings.split,
@@ -189,6 +195,18 @@ def _attribution(model: ModelUnderTest, trials: TrialSet, settings: Evaluation, 
     answers = [trials.trials[i].answer for i in able]
     chosen = [able[k] for k in balanced(answers, settings.attribution_trials, settings.seed, "attribution")]
     return attribution(model, trials, "eeg2label", chosen, settings.seed, bar)
+
+
+def _with_baselines(result: SetResult, folder: Path, settings: Evaluation) -> SetResult:
+    """The set with what the methods of the field answer to the same windows; what was left out stands in its audit."""
+    try:
+        found = baselines(folder, settings.split, ("recipe",), settings.limit, settings.seed)
+    except DataError as error:
+        sentences = (f"No classical method was fitted: {error}.",)
+        return replace(result, audit=replace(result.audit, sentences=(*result.audit.sentences, *sentences)))
+    left_out = tuple(f"Classical methods left out: {reason}." for reason in found.left_out)
+    audit = replace(result.audit, sentences=(*result.audit.sentences, *left_out))
+    return replace(result, baselines=found.results, audit=audit)
 
 
 def _corrected(tasks: Sequence[TaskResult]) -> tuple[TaskResult, ...]:

@@ -27,11 +27,13 @@ READING = (
     "Conditions: **real** is the model on the EEG of the trial; **shuffled** on the EEG of another trial of the set; "
     "**within class** on that of another trial with the same answer; **noise** on the trial's amplitude spectrum with "
     "random phases (a set whose classes differ in frequency, such as SSVEP, may stay above chance there); "
-    "**pre-stimulus** (or **before**) on EEG from before there was anything to see; **none** without EEG; "
-    "**constant** is the commonest answer of the training split; **oracle** and **ceiling** know the answer.",
+    "**before** on EEG from before there was anything to see; **none** without EEG; **constant** is the commonest "
+    "answer of the training split; **oracle** and **ceiling** know the answer: what the true class alone would give, "
+    "and the true picture through the image tokenizer.",
     "“above shuffled”: the paired interval of real minus shuffled excludes 0 and the permutation p is below .05. "
     "“above its controls”: besides, the interval of the real EEG lies above chance and above the intervals of all "
-    "controls that do not know the answer. p is of one number, not corrected for the number of rows.",
+    "controls that do not know the answer. p is of one number; behind it the same corrected for all numbers of the set "
+    "(Holm 1979). “over people”: the interval of real minus shuffled were other people asked.",
     "Bits are log2 p of the true target. Real minus shuffled says whether the EEG is used; it can exceed what there is "
     "to know, because a model that is sure of the wrong answer makes shuffled low. How much is known: in the rows "
     "“among the set's”, real minus chance (the entropy of the answers); below chance the model is surer than it is "
@@ -157,13 +159,15 @@ def _task(result: SetResult, task: TaskResult) -> list[Block]:
 
 def _comparisons(rows: Sequence[Comparison]) -> Table:
     names = ordered(name for c in rows for name in c.conditions)
-    head = ("number", "in words", *names, "chance", "real - shuffled", "p")
+    head = ("number", "in words", *names, "chance", "real - shuffled", "over people", "p")
     return Table(head, [_comparison(c, names) for c in rows])
 
 
 def _comparison(c: Comparison, names: Sequence[str]) -> list[str]:
     cells = [estimate(c.conditions.get(name), c.unit) for name in names]
-    return [_name(c), in_words(c), *cells, number(c.chance, c.unit), estimate(c.gain, c.unit, sign=True), f"{c.p:.4f}"]
+    gains = [estimate(gain, c.unit, sign=True) for gain in (c.gain, c.over_subjects)]
+    p = f"{c.p:.4f}" + (f" ({c.p_holm:.4f})" if c.p_holm is not None else "")
+    return [_name(c), in_words(c), *cells, number(c.chance, c.unit), *gains, p]
 
 
 def _confusion(name: str, confusion: Confusion) -> list[Block]:
@@ -188,7 +192,7 @@ def _reliability(name: str, reliability: Reliability) -> list[Block]:
 
 def _baselines(baselines: Sequence[BaselineResult]) -> list[Block]:
     names = ordered(name for b in baselines for name in b.comparison.conditions)
-    head = ("method", "split", "number", "in words", *names, "chance", "real - shuffled", "p")
+    head = ("method", "split", "number", "in words", *names, "chance", "real - shuffled", "over people", "p")
     rows = [[b.method, b.scheme, *_comparison(b.comparison, names)] for b in baselines]
     remarks = [f"{b.method}: {remark}" for b in baselines for remark in b.remarks]
     found: list[Block] = [Heading(3, "Classical methods on the same trials"), Table(head, rows)]
