@@ -152,7 +152,7 @@ def _facts(windows: Windows, folds: Sequence[Fold]) -> tuple[str, ...]:
     if (missing := ~windows.has.all(axis=0)).any():
         names = ", ".join(np.array(windows.ch_names)[missing])
         facts.append(
-            f"Not in all recordings, and so left out, or those recordings not learned from (where these are few): {names}."
+            f"Not in all recordings, so left out, or what lacks them is not learned from (if little): {names}."
         )
     return tuple(facts)
 

@@ -68,7 +68,7 @@ class BySubject:
 
 def _of_one_montage(seen: Windows, channels: np.ndarray) -> tuple[Windows, np.ndarray]:
     """Training windows and a mask of the channels (n_chans,) that they all have, out of those that are asked about."""
-    whole = seen.has[:, channels].all(axis=1)
+    whole = np.all(seen.has[:, channels], axis=1)
     if whole.mean() >= 1 - FEW and set(seen.answers[whole]) == set(seen.answers):
         seen = seen.at(whole)
     else:

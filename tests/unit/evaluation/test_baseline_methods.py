@@ -93,6 +93,12 @@ def test_canonical_correlations_are_scikit_learns() -> None:
             assert found[i, j] == pytest.approx(np.corrcoef(a[:, 0], b[:, 0])[0, 1], abs=1e-4)
 
 
+def test_references_keep_time() -> None:
+    """A time axis that ends a sample late loses the phase within seconds."""
+    wave = np.sin(2 * np.pi * 30 * np.arange(800) / 200 + 1)
+    assert canonical_correlations(wave[None, None], [sines(30.0, 800)])[0, 0] == pytest.approx(1.0, abs=1e-9)
+
+
 def test_flicker_that_one_label_lacks_is_told_by_its_absence() -> None:
     names = [("11 Hz", "13 Hz", "rest")[i // 4 % 3] for i in range(N)]
     eeg = flicker([HERTZ.get(name, 0.0) for name in names], 0.3)
