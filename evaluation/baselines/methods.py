@@ -139,10 +139,10 @@ class Xdawn(Classifier):
         return self._space.transform(self._xdawn.transform(band_passed(windows.scaled, EVENT_HZ, windows.sfreq)))
 
 
-class CspLda(Classifier):
-    """Common spatial patterns of 8 to 30 Hz and a linear discriminant (Blankertz et al. 2008)."""
+class Discriminant(Classifier):
+    """A linear discriminant with a shrunk covariance (Blankertz et al. 2011), of the time course below 20 Hz."""
 
-    name = "CSP, LDA"
+    name = "LDA, time course"
 
     def __init__(self) -> None:
         self._model = _lda()
@@ -151,6 +151,15 @@ class CspLda(Classifier):
         n_labels = len(np.unique(seen.answers))
         self._model.set_params(priors=np.full(n_labels, 1 / n_labels))
         return super().fit(seen)
+
+    def read(self, windows: Windows) -> np.ndarray:
+        return _slow(windows)
+
+
+class CspLda(Discriminant):
+    """Common spatial patterns of 8 to 30 Hz and a linear discriminant (Blankertz et al. 2008)."""
+
+    name = "CSP, LDA"
 
     def learn(self, seen: Windows) -> np.ndarray:
         from pyriemann.spatialfilters import CSP
@@ -209,7 +218,7 @@ def _filtered(signals: np.ndarray, filters: np.ndarray) -> np.ndarray:
     return np.einsum("nct,cf->nft", signals, filters).reshape(len(signals), -1)
 
 
-class Cca(Classifier):
+class Cca(Discriminant):
     """Canonical correlations with sines of the labels' frequencies; over a filter bank: Chen et al. 2015.
 
     Where every label has a frequency nothing is learned. Where one has none ("rest"), a linear discriminant of the
@@ -219,9 +228,9 @@ class Cca(Classifier):
     of_subject = False
 
     def __init__(self, hertz: Mapping[str, float], use_bank: bool) -> None:
+        super().__init__()
         self.name, self._hertz = "filter-bank CCA" if use_bank else "CCA", hertz
         self._bands = _bank(min(hertz.values())) if use_bank else [(FLASH_HZ, 1.0)]
-        self._model = _lda()
 
     def fit(self, seen: Windows) -> Self:
         self._needs_model = any(name not in self._hertz for name in np.unique(seen.answers))
@@ -314,7 +323,7 @@ def methods_for(windows: Windows, seed: int) -> list[Method]:
     if windows.has_labels:
         found += [Tangent("tangent space", (BROAD_HZ,)), Nearest(), EEGNet(seed)]
         if windows.duration_s <= EVENT_S:
-            found.append(Xdawn())
+            found += [Xdawn(), Discriminant()]
         elif not hertz and not windows.has_code:
             found += [Tangent("tangent space, filter bank", BANDS_HZ), CspLda()]
     if hertz:
