@@ -31,7 +31,7 @@ def test_from_raw_files_to_a_report(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert {one["recipe"] for one in report["sets"]} == {"cvep20", "muse_flicker"}
     for one in report["sets"]:
-        assert {task["task"] for task in one["tasks"]} == {"eeg2label", "eeg2text", "eeg2image"}
+        assert {task["task"] for task in one["tasks"]} == {"eeg2label", "eeg2text", "eeg2image", "eeg2both"}
         assert all(task["comparisons"] for task in one["tasks"])
     text = (tmp_path / "run" / "report" / "report.md").read_text()
     for word in ("cvep20", "muse_flicker", "shuffled", "noise", "constant"):

@@ -93,6 +93,22 @@ def test_what_is_planted_is_found_and_controls_are_at_chance(found: Baselines) -
         assert bits.conditions["real"].mean > -0.6 > bits.conditions["shuffled"].mean
 
 
+def test_pictures_that_training_lacked_are_found_among_those_of_their_fold() -> None:
+    """A set without labels: the answer is the picture, and the response is linear in its features."""
+    rng = np.random.default_rng(0)
+    features = {f"p{i:02d}": (f"p{i:02d}", rng.standard_normal(3).astype(np.float32)) for i in range(40)}
+    keys = np.repeat(sorted(features), 6)
+    basis = evoked([0, 1, 2], 4.0) - noise(3)
+    eeg = noise(len(keys), seed=1) + np.einsum("nk,kct->nct", np.stack([features[key][1] for key in keys]), basis)
+    windows = made_windows(eeg, keys, pictures=keys, features=features, has_labels=False)
+    folds = folds_of("picture-out", windows, "validation", 0)
+    results, _ = run._under_scheme("picture-out", windows, folds, 0)
+    accuracy, _, bits = (r.comparison for r in results if r.method == "ridge to pictures")
+    assert accuracy.chance == pytest.approx(1 / 8)
+    assert accuracy.conditions["real"].mean > 0.7 > 0.3 > accuracy.conditions["shuffled"].mean
+    assert bits.conditions["real"].mean > -1 and bits.conditions["constant"].mean == pytest.approx(-3)
+
+
 def test_a_scheme_that_a_set_cannot_have_says_why(found: Baselines) -> None:
     assert found.left_out == ("picture-out: label 'early' is in one picture only, so it cannot be learned without it",)
 
