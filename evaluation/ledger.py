@@ -1,4 +1,5 @@
-"""Every use of a test split, written down: a split that was looked at often, and chosen by, is no test any more.
+"""Every evaluation of a model on a test split, written down: a split that was looked at often, and chosen by, is no
+test any more. What is measured without a model (a tokenizer, baselines alone) is not in it.
 
 `test-uses.jsonl` lies in the folder that holds the model folder (models of one folder share it), for a model of the hub
 in the working directory. It is only ever appended to: replacing a report or a model leaves it as it is.
