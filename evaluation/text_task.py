@@ -33,6 +33,8 @@ def eeg2text(asked: Asked) -> TaskResult:
     if trials.constant is not None:
         said["constant"] = [trials.constant] * len(indices)
         remarks.append("The constant answer is the commonest sentence of the commonest answer of the training split.")
+    if "oracle" in said:
+        remarks.append("The oracle is one of the sentences that answers are compared with: no likeness can be higher.")
     references = [list(trials.trials[i].meta["texts"]) for i in indices]
     remarks += _likeness(rows, said, references)
     remarks += _identification(asked, rows, indices, said)
@@ -99,7 +101,9 @@ class _Captions:
 
     @classmethod
     def of(cls, trials: TrialSet, indices: Sequence[int]) -> "_Captions":
-        pairs = [(str(trials.trials[i].answer), tuple(trials.trials[i].meta["texts"])) for i in indices]
+        chosen = [trials.trials[i] for i in indices]
+        sets = [tuple(trial.meta["texts"]) for trial in chosen]  # without a label or picture each is its own class
+        pairs = [(str(texts if t.answer is None else t.answer), texts) for t, texts in zip(chosen, sets, strict=True)]
         different = list(dict.fromkeys(pairs))
         return cls(
             texts=[texts for _, texts in different],

@@ -322,6 +322,17 @@ def test_tasks_that_one_trial_only_has_are_left_out(sound: Path, tmp_path: Path)
     assert all(task.remarks[0].startswith("Left out: ") for task in result.tasks)
 
 
+def test_an_oracle_that_is_a_reference_is_said_to_be_one(sound: Path, tmp_path: Path) -> None:
+    def twice(record: dict[str, Any]) -> None:
+        record["json"]["texts"] = [*record["json"]["texts"], "Eyes: " + record["json"]["label"]]
+
+    def remarks(folder: Path) -> str:
+        return " ".join(run(folder, Oracle(0.97), tasks=("eeg2text",), limit=8).tasks[0].remarks)
+
+    said = "The oracle is one of the sentences"
+    assert said in remarks(edited(sound, tmp_path / "toy", twice)) and said not in remarks(sound)
+
+
 def test_the_constant_sentence_is_one_of_training(sound: Path, tmp_path: Path) -> None:
     """One that only the evaluated split says would be a reference of the trials it is compared with."""
 
