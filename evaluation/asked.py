@@ -70,6 +70,10 @@ class Asked:
         )
         return cls(feed=metered, meter=meter, trials=trials, seed=seed, network=network)
 
+    def n_trials(self, indices: Sequence[int]) -> int:
+        """Independent trials among these windows: an interval needs two."""
+        return len(np.unique(self.trials.clusters[list(indices)]))
+
     def texts(self, spans: dict[str, list[Span]]) -> dict[str, list[str]]:
         """Spans of text, per condition, as strings."""
         return {c: self.feed.model.text.decode([s.ids_local.tolist() for s in found]) for c, found in spans.items()}

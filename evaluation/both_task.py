@@ -23,8 +23,8 @@ def eeg2both(asked: Asked) -> TaskResult:
     pictures = [(answer, picture) for answer, picture in trials.pictures.values() if answer in trials.label_texts]
     answers = [answer for answer, _ in pictures]
     indices = [i for i, t in enumerate(trials.trials) if t.meta.get("texts") and t.meta.get("label") in answers]
-    if not indices or len(set(answers)) < 2:
-        reason = "Left out: fewer than two labels of this split have sentences and pictures."
+    if asked.n_trials(indices) < 2 or len(set(answers)) < 2:
+        reason = "Left out: fewer than two labels, or trials, of this split have sentences and pictures."
         return TaskResult(task="eeg2both", remarks=(reason,))
     sentences, spans = _both(asked, asked.feed.generate("eeg2both", indices, PICTURE))
     said = {c: [parse_sentence(t, trials.wordings, trials.label_texts) for t in ts] for c, ts in sentences.items()}

@@ -26,13 +26,22 @@ FORMAT = 1
 
 Key = tuple[str, ...]  # set, split, task, metric
 Verdict = Literal["better", "worse", "higher", "lower", "no difference shown"]
+WORDS: dict[str, tuple[Verdict, Verdict]] = {  # better when it is ...: what a rise is, and a fall
+    "higher": ("better", "worse"),
+    "lower": ("worse", "better"),
+    "neither": ("higher", "lower"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """One number of one report, on real EEG; `values` of each window, where the report has them."""
+    """One number of one report, on real EEG; `values` of each window, where the report has them.
+
+    `better` is "higher", "lower" or "neither".
+    """
 
     unit: str
+    better: str
     real: Estimate
     values: dict[str, float]
 
@@ -133,19 +142,25 @@ def _walk(record: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
             for row in task["comparisons"]:
                 found = dict(zip(windows, columns.get(row["metric"], [None] * len(windows)), strict=True))
                 values = {key: float(value) for key, value in found.items() if value is not None}
-                yield (*place, task["task"], row["metric"]), _number(row["conditions"]["real"], row["unit"], values)
+                yield (*place, task["task"], row["metric"]), _of_row(row, values)
         for one in result.get("baselines", []):
             row = one["comparison"]
             name = (f"{one['method']} ({one['scheme']})", row["metric"])
-            yield (*place, *name), _number(row["conditions"]["real"], row["unit"], {})
+            yield (*place, *name), _of_row(row, {})
         for tokenizer in result["tokenizers"]:
             for measure, found in tokenizer["measures"].items():
-                yield (*place, f"{tokenizer['modality']} tokenizer", measure), _number(found, "", {})
+                yield (*place, f"{tokenizer['modality']} tokenizer", measure), _number(found, "", "neither", {})
 
 
-def _number(found: Mapping[str, Any], unit: str, values: dict[str, float]) -> Number:
+def _of_row(row: Mapping[str, Any], values: dict[str, float]) -> Number:
+    """Of a row of a table; an older report does not say which side is better, and shares and bits are."""
+    known = "higher" if row["unit"] in ("share", "bits") else "neither"
+    return _number(row["conditions"]["real"], row["unit"], row.get("better", known), values)
+
+
+def _number(found: Mapping[str, Any], unit: str, better: str, values: dict[str, float]) -> Number:
     numbers = {name: float("nan") if found[name] is None else float(found[name]) for name in ("mean", "low", "high")}
-    return Number(unit=unit, real=Estimate(**numbers), values=values)
+    return Number(unit=unit, better=better, real=Estimate(**numbers), values=values)
 
 
 def _difference(key: Key, one: Number, two: Number, trials: Mapping[str, str], seed: int) -> Difference:
@@ -161,7 +176,7 @@ def _difference(key: Key, one: Number, two: Number, trials: Mapping[str, str], s
         rises = paired.mean > 0
     else:
         sure, rises = not overlap, two.real.mean > one.real.mean
-    words: tuple[Verdict, Verdict] = ("better", "worse") if one.unit in ("share", "bits") else ("higher", "lower")
+    words = WORDS[two.better]
     return Difference(
         where=key,
         unit=one.unit,

@@ -11,7 +11,7 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
-from neuroleon.evaluation.stats import EXACT_CLUSTERS, Comparison, Estimate
+from neuroleon.evaluation.stats import EXACT_CLUSTERS, Better, Comparison, Estimate, verdict
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -27,6 +27,7 @@ def compare_corpus(
     seed: int,
     n_draws: int = 5000,
     biased: bool = False,
+    better: Better = "higher",
 ) -> Comparison:
     """As `stats.compare`, of a statistic of all windows; values[condition] is (n_windows, ...).
 
@@ -47,7 +48,6 @@ def compare_corpus(
     (real, drawn_real), (shuffled, drawn_shuffled) = found["real"], found["shuffled"]
     gain = _interval(real - shuffled, drawn_real - drawn_shuffled, biased)
     p = _exchange_p(values["real"], values["shuffled"], index, statistic, seed, n_draws)
-    sure = p < 0.05 and not gain.low <= 0 <= gain.high
     return Comparison(
         metric=metric,
         unit=unit,
@@ -57,11 +57,13 @@ def compare_corpus(
         chance=chance,
         gain=gain,
         p=p,
-        verdict="at chance" if not sure else "above shuffled" if gain.mean > 0 else "below shuffled",
+        verdict=verdict(gain, p),
+        better=better,
     )
 
 
 def _interval(value: float, drawn: np.ndarray, biased: bool) -> Estimate:
+    drawn = drawn[np.isfinite(drawn)]  # a draw of one window has no pairs, so no KID
     low, high = np.quantile(drawn, [0.025, 0.975]) + (value - drawn.mean() if biased else 0.0)
     return Estimate(mean=value, low=float(low), high=float(high))
 

@@ -190,7 +190,10 @@ def _span(tokens: Any) -> Span:
 def _without_partner(answers: Sequence[str | None]) -> tuple[str, ...]:
     alone = sorted({answer for answer in answers if answer is not None})
     return (
-        (f"No shuffle within the class: {len(alone)} answers have one trial only here, {alone[0]} for one.",)
+        (
+            f"No shuffle within the class: {len(alone)} answers have one trial only here, or one that has most "
+            f"of their windows, {alone[0]} for one.",
+        )
         if alone
         else ()
     )

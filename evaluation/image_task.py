@@ -27,8 +27,9 @@ def eeg2image(asked: Asked) -> TaskResult:
     trials = asked.trials
     answers = [answer for answer, _ in trials.pictures.values()]
     indices = [i for i, trial in enumerate(trials.trials) if trial.picture is not None and trial.answer in answers]
-    if not indices or len(trials.pictures) < 2:
-        return TaskResult(task="eeg2image", remarks=("Left out: the split has no pictures, or only one.",))
+    if asked.n_trials(indices) < 2 or len(trials.pictures) < 2:
+        reason = "Left out: the split has fewer than two pictures, or fewer than two trials with one."
+        return TaskResult(task="eeg2image", remarks=(reason,))
     candidates = np.stack([picture for _, picture in trials.pictures.values()])
     drawn = asked.pictures(asked.feed.generate("eeg2image", indices, PICTURE))
     given: Given = {c: [answers[nearest_picture(p, candidates)] for p in found] for c, found in drawn.items()}
@@ -73,13 +74,24 @@ def _features(
     _identify(rows, similarity, trials, indices)
     of = f"on {network.name}, to the {len(reference)} pictures (lower is better)"
     rows.corpus(
-        f"FID {of}", "distance", features, picture_metrics.frechet_distance(reference), n_draws=FID_DRAWS, biased=True
+        f"FID {of}",
+        "distance",
+        features,
+        picture_metrics.frechet_distance(reference),
+        n_draws=FID_DRAWS,
+        biased=True,
+        better="lower",
     )
-    rows.corpus(f"KID {of}", "distance", features, picture_metrics.kernel_distance(reference))
+    rows.corpus(f"KID {of}", "distance", features, picture_metrics.kernel_distance(reference), better="lower")
     classes = {c: found for c, (_, found) in looks.items() if found is not None}
     if classes:
         rows.corpus(
-            f"inception score on {network.name}", "classes", classes, picture_metrics.inception_score, biased=True
+            f"inception score on {network.name}",
+            "classes",
+            classes,
+            picture_metrics.inception_score,
+            biased=True,
+            better="neither",
         )
     return [
         f"Network: {network.name}, sha256 {network.sha256}.",

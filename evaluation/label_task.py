@@ -17,8 +17,9 @@ def eeg2label(asked: Asked) -> TaskResult:
     trials = asked.trials
     metas = [trial.meta for trial in trials.trials]
     indices = [i for i, meta in enumerate(metas) if meta.get("label") is not None and meta.get("question")]
-    if not indices or len(trials.label_texts) < 2:
-        return TaskResult(task="eeg2label", remarks=("Left out: the set has no question, or fewer than two labels.",))
+    if asked.n_trials(indices) < 2 or len(trials.label_texts) < 2:
+        reason = "Left out: the set has no question, or fewer than two labels or trials with one."
+        return TaskResult(task="eeg2label", remarks=(reason,))
     labels = list(trials.label_texts)
     true = [str(metas[i]["label"]) for i in indices]
     places = np.array([labels.index(label) for label in true])
@@ -33,7 +34,7 @@ def eeg2label(asked: Asked) -> TaskResult:
     rows.right("accuracy, likeliest label", best, len(labels))
     rows.balanced("balanced accuracy, likeliest label", best, len(labels))
     rows.identification("label by likelihood", bits, places)
-    rows.each("different generated answers, of all", "share", different(generated), None)
+    rows.each("different generated answers, of all", "share", different(generated), None, better="neither")
     own = np.arange(len(places))
     rows.each("log2 p of the true label", "bits", {c: b[own, places] for c, b in bits.items()}, None)
     rows.bits_among("log2 p of the true label among the set's", bits, places)

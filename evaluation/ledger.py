@@ -1,4 +1,5 @@
-"""Every use of a test split, written down: a split that was looked at often, and chosen by, is no test any more.
+"""Every evaluation of a model on a test split, written down: a split that was looked at often, and chosen by, is no
+test any more. What is measured without a model (a tokenizer, baselines alone) is not in it.
 
 `test-uses.jsonl` lies in the folder that holds the model folder (models of one folder share it), for a model of the hub
 in the working directory. It is only ever appended to: replacing a report or a model leaves it as it is.
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from neuroleon.common.errors import ConfigError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import parse_json
 
 FILE = "test-uses.jsonl"
@@ -36,9 +37,7 @@ class Ledger:
                 f"{self.path}: uses of the test split are written there, and it cannot be ({error.strerror}); "
                 "put the model where you can write, or evaluate --split validation"
             ) from None
-        self.uses: list[dict[str, Any]] = [
-            parse_json(line.encode(), f"{self.path}, line {n}") for n, line in enumerate(lines, 1)
-        ]
+        self.uses: list[dict[str, Any]] = [_use(line, f"{self.path}, line {n}") for n, line in enumerate(lines, 1)]
 
     def before(self, fingerprint: str, shards: str) -> tuple[int, int]:
         """How often this model, and how often any model, was scored on these test shards before."""
@@ -55,6 +54,13 @@ class Ledger:
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(use) + "\n" for use in uses))
         self.uses += uses
+
+
+def _use(line: str, where: str) -> dict[str, Any]:
+    use = parse_json(line.encode(), where)
+    if not isinstance(use, dict) or not {"model", "shards"} <= use.keys():
+        raise DataError(f"{where}: expected an object with model and shards; restore the line or move the file away")
+    return use
 
 
 def _commit() -> str | None:

@@ -80,7 +80,8 @@ def frechet_distance(reference: np.ndarray) -> Statistic:
 
 def kernel_distance(reference: np.ndarray) -> Statistic:
     """KID (Binkowski et al. 2018) of rows of features (n, d) to those of `reference` (m, d): the unbiased squared MMD
-    of the kernel (x . y / d + 1)^3 over all pairs, which can be below 0; a row that is drawn twice is no pair."""
+    of the kernel (x . y / d + 1)^3 over all pairs, which can be below 0; a row that is drawn twice is no pair.
+    NaN where there is no pair."""
     d, m = reference.shape[1], len(reference)
     own = (reference @ reference.T / d + 1) ** 3
     spread = (own.sum() - np.trace(own)) / (m * (m - 1))
@@ -91,7 +92,9 @@ def kernel_distance(reference: np.ndarray) -> Statistic:
         cross = ((values @ reference.T / d + 1) ** 3).mean(axis=1)
         n = weights.sum(axis=1)
         pairs = n**2 - (weights**2).sum(axis=1)
-        return np.asarray(((weights @ kernel) * weights).sum(axis=1) / pairs + spread - 2 * (weights @ cross) / n)
+        within = np.full(len(n), np.nan)
+        np.divide(((weights @ kernel) * weights).sum(axis=1), pairs, out=within, where=pairs > 0)
+        return np.asarray(within + spread - 2 * (weights @ cross) / n)
 
     return statistic
 

@@ -8,7 +8,7 @@ import numpy as np
 from neuroleon.evaluation.corpus import Statistic, compare_corpus, median, ratio
 from neuroleon.evaluation.identification import NWAY, TOP, expected_rank, identified
 from neuroleon.evaluation.results import TaskResult, WindowValues
-from neuroleon.evaluation.stats import Comparison, compare
+from neuroleon.evaluation.stats import Better, Comparison, compare
 from neuroleon.evaluation.trials import TrialSet
 
 Given = dict[str, list[str | None]]  # per condition and trial, the answer that was given
@@ -80,11 +80,20 @@ class Rows:
             self.each(f"{n}-way top-{k}, {what}", "share", shares, k / n)
         ranks = {c: expected_rank(s, places) for c, s in scores.items()}
         metric = f"median rank among {n_candidates}, {what} (lower is better)"
-        self.corpus(metric, "rank", ranks, median, chance=(n_candidates + 1) / 2)
+        self.corpus(metric, "rank", ranks, median, chance=(n_candidates + 1) / 2, better="lower")
 
-    def each(self, metric: str, unit: str, values: Values, chance: float | None) -> None:
+    def each(self, metric: str, unit: str, values: Values, chance: float | None, *, better: Better = "higher") -> None:
         """A measure that is a mean over trials."""
-        row = compare(metric, unit, values, self._clusters, subjects=self._subjects, chance=chance, seed=self._seed)
+        row = compare(
+            metric,
+            unit,
+            values,
+            self._clusters,
+            subjects=self._subjects,
+            chance=chance,
+            seed=self._seed,
+            better=better,
+        )
         self.found.append(row)
         real = dict(zip(self._keys, map(float, values["real"]), strict=True))
         self.values.append(WindowValues(metric=metric, values=real))
@@ -99,6 +108,7 @@ class Rows:
         chance: float | None = None,
         n_draws: int = 5000,
         biased: bool = False,
+        better: Better = "higher",
     ) -> None:
         """A measure of all trials together; see `compare_corpus`."""
         row = compare_corpus(
@@ -111,6 +121,7 @@ class Rows:
             seed=self._seed,
             n_draws=n_draws,
             biased=biased,
+            better=better,
         )
         self.found.append(row)
 

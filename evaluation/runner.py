@@ -101,7 +101,7 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
             bar.set_description(trials.recipe)
             results.append(_evaluate_set(model, trials, settings, network, bar))
     if settings.baselines:
-        results = [_with_baselines(result, folders[result.recipe], settings) for result in results]
+        results = [_with_baselines(result, folders[result.recipe], settings, before) for result in results]
     made = {
         "vocabulary": model.vocabulary.fingerprint,
         "split": settings.split,
@@ -169,6 +169,7 @@ def _evaluate_set(
         fidelity, again = image_fidelity(model.image, trials.recipe, pictures, settings.seed)
         fidelities.append(fidelity)
         shown = [([pictures[i], again[i]], [keys[i], "restored"]) for i in range(min(SHOWN_PICTURES, len(keys)))]
+    found, why_not = _attribution(model, trials, settings, bar) if settings.attribution else (None, ())
     return SetResult(
         recipe=trials.recipe,
         split=trials.split,
@@ -177,30 +178,35 @@ def _evaluate_set(
         n_trials=len(np.unique(trials.clusters)),
         n_answers=len({trial.answer for trial in trials.trials} - {None}),
         shards=trials.shards,
-        audit=replace(trials.audit, sentences=(*trials.audit.sentences, *feed.remarks)),
+        audit=replace(trials.audit, sentences=(*trials.audit.sentences, *feed.remarks, *why_not)),
         tasks=_corrected(tasks),
         fidelities=tuple(fidelities),
         waveforms=(windows[0], restored[0]),
         restored_pictures=shown,
-        attribution=_attribution(model, trials, settings, bar) if settings.attribution else None,
+        attribution=found,
         trials={trial.key: trial.trial for trial in trials.trials},
     )
 
 
-def _attribution(model: ModelUnderTest, trials: TrialSet, settings: Evaluation, bar: "tqdm[Any]") -> Attribution | None:
-    """Of the label, on as many windows of each label as there are; None where the set asks for no label."""
+def _attribution(
+    model: ModelUnderTest, trials: TrialSet, settings: Evaluation, bar: "tqdm[Any]"
+) -> tuple[Attribution | None, tuple[str, ...]]:
+    """Of the label, on as many windows of each label as there are; else None, and why, in a sentence."""
     able = [i for i, t in enumerate(trials.trials) if t.meta.get("label") is not None and t.meta.get("question")]
     if not able:
-        return None
+        return None, ("No attribution: the set asks for no label.",)
     answers = [trials.trials[i].answer for i in able]
     chosen = [able[k] for k in balanced(answers, settings.attribution_trials, settings.seed, "attribution")]
-    return attribution(model, trials, "eeg2label", chosen, settings.seed, bar)
+    try:
+        return attribution(model, trials, "eeg2label", chosen, settings.seed, bar), ()
+    except DataError as error:
+        return None, (f"No attribution: {error}.",)
 
 
-def _with_baselines(result: SetResult, folder: Path, settings: Evaluation) -> SetResult:
+def _with_baselines(result: SetResult, folder: Path, settings: Evaluation, before: dict[Path, Path]) -> SetResult:
     """The set with what the methods of the field answer to the same windows; what was left out stands in its audit."""
     try:
-        found = baselines(folder, settings.split, ("recipe",), settings.limit, settings.seed)
+        found = baselines(folder, settings.split, ("recipe",), settings.limit, settings.seed, before=before.get(folder))
     except DataError as error:
         sentences = (f"No classical method was fitted: {error}.",)
         return replace(result, audit=replace(result.audit, sentences=(*result.audit.sentences, *sentences)))

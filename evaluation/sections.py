@@ -22,8 +22,8 @@ from neuroleon.evaluation.tokenizers import Fidelity
 from neuroleon.evaluation.words import best_baseline, best_floor, estimate, in_words, number, ordered
 
 READING = (
-    "Each number is a mean over windows with its 95 % interval (bootstrap over trials; the people are these people, "
-    "the interval does not speak of others).",
+    "Each number is a mean over windows, or of all windows together (balanced accuracy, median, BLEU, FID ...), with "
+    "its 95 % interval (bootstrap over trials; the people are these people, the interval does not speak of others).",
     "Conditions: **real** is the model on the EEG of the trial; **shuffled** on the EEG of another trial of the set; "
     "**within class** on that of another trial with the same answer; **noise** on the trial's amplitude spectrum with "
     "random phases (a set whose classes differ in frequency, such as SSVEP, may stay above chance there); "
@@ -32,7 +32,8 @@ READING = (
     "and the true picture through the image tokenizer.",
     "“above shuffled”: the paired interval of real minus shuffled excludes 0 and the permutation p is below .05. "
     "“above its controls”: besides, the interval of the real EEG lies above chance and above the intervals of all "
-    "controls that do not know the answer. p is of one number; behind it the same corrected for all numbers of the set "
+    "controls that do not know the answer. Where lower is better, read “below” for “above”; the other side says "
+    "(worse). p is of one number; behind it the same corrected for all numbers of the set "
     "(Holm 1979). “over people”: the interval of real minus shuffled were other people asked.",
     "Bits are log2 p of the true target. Real minus shuffled says whether the EEG is used; it can exceed what there is "
     "to know, because a model that is sure of the wrong answer makes shuffled low. How much is known: in the rows "

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
 
+Better = Literal["higher", "lower", "neither"]
+Verdict = Literal["at chance", "above shuffled", "below shuffled"]
 EXACT_CLUSTERS = 12  # up to 2^12 sign patterns are all tried; beyond, a random sample of them
 
 
@@ -77,6 +80,7 @@ class Comparison:
         p: of the gain, of this number alone; `p_holm` is corrected for all numbers of the set.
         over_subjects: the gain with its interval over subjects, who are drawn whole: what to expect of other people.
             None for one subject.
+        better: whether more of it is better, less, or neither.
     """
 
     metric: str
@@ -91,6 +95,14 @@ class Comparison:
     over_subjects: Estimate | None = None
     n_subjects: int | None = None
     p_holm: float | None = None
+    better: Better = "higher"
+
+
+def verdict(gain: Estimate, p: float) -> Verdict:
+    """What the paired interval and p say together; an interval that is not finite says nothing."""
+    if p >= 0.05 or not (gain.low > 0 or gain.high < 0):
+        return "at chance"
+    return "above shuffled" if gain.mean > 0 else "below shuffled"
 
 
 def compare(
@@ -102,6 +114,7 @@ def compare(
     chance: float | None,
     seed: int,
     subjects: np.ndarray | None = None,
+    better: Better = "higher",
 ) -> Comparison:
     """Put the values (n_windows,) of each condition beside each other; `values` has "real" and "shuffled" at least.
 
@@ -112,7 +125,6 @@ def compare(
     gain = bootstrap_ci(difference, clusters, seed=seed)
     n_subjects = None if subjects is None else len(np.unique(subjects))
     p = paired_permutation_p(values["real"], values["shuffled"], clusters, seed=seed)
-    sure = p < 0.05 and not gain.low <= 0 <= gain.high
     return Comparison(
         metric=metric,
         unit=unit,
@@ -122,9 +134,10 @@ def compare(
         chance=chance,
         gain=gain,
         p=p,
-        verdict="at chance" if not sure else "above shuffled" if gain.mean > 0 else "below shuffled",
+        verdict=verdict(gain, p),
         over_subjects=None if subjects is None or n_subjects == 1 else bootstrap_ci(difference, subjects, seed=seed),
         n_subjects=n_subjects,
+        better=better,
     )
 
 

@@ -23,16 +23,18 @@ def eeg2text(asked: Asked) -> TaskResult:
     """Accuracy of the label that the sentence names, the field's text measures, caption identification, and bits."""
     trials = asked.trials
     indices = [i for i, trial in enumerate(trials.trials) if trial.meta.get("texts")]
-    if not indices:
-        return TaskResult(task="eeg2text", remarks=("Left out: the set has no sentences.",))
+    if asked.n_trials(indices) < 2:
+        return TaskResult(task="eeg2text", remarks=("Left out: fewer than two trials have sentences.",))
     said = asked.texts(asked.feed.generate("eeg2text", indices, GREEDY))
     remarks = ["Answers are compared with all sentences of the trial; the one whose bits are counted is its first."]
     rows = Rows(trials, indices, asked.seed)
     if len(trials.label_texts) > 1:
         remarks += _labels(asked, rows, indices, said)
-    if trials.majority is not None and trials.wordings.get(trials.majority):
-        said["constant"] = [trials.wordings[trials.majority][0]] * len(indices)
-        remarks.append(f"The constant answer is “{said['constant'][0]}”, of the commonest label of the training split.")
+    if trials.constant is not None:
+        said["constant"] = [trials.constant] * len(indices)
+        remarks.append("The constant answer is the commonest sentence of the commonest answer of the training split.")
+    if "oracle" in said:
+        remarks.append("The oracle is one of the sentences that answers are compared with: no likeness can be higher.")
     references = [list(trials.trials[i].meta["texts"]) for i in indices]
     remarks += _likeness(rows, said, references)
     remarks += _identification(asked, rows, indices, said)
@@ -45,7 +47,7 @@ def _labels(asked: Asked, rows: Rows, indices: Sequence[int], said: dict[str, li
     """Rows of the labels that the sentences name, where all trials have one; and remarks."""
     trials = asked.trials
     labelled = [place for place, i in enumerate(indices) if trials.trials[i].meta.get("label") is not None]
-    if not labelled:
+    if asked.n_trials([indices[place] for place in labelled]) < 2:
         return []
     given = {
         c: [parse_sentence(texts[place], trials.wordings, trials.label_texts) for place in labelled]
@@ -78,8 +80,8 @@ def _likeness(rows: Rows, said: dict[str, list[str]], references: Sequence[Seque
     else:
         remarks.append("CIDEr is left out: pip install neuroleon[evaluation] brings what it needs.")
     errors = {c: text_metrics.each(text_metrics.word_errors, texts, references) for c, texts in said.items()}
-    rows.corpus("word error rate (lower is better)", "errors per word", errors, ratio)
-    rows.each("different sentences, of all answers", "share", different(said), None)
+    rows.corpus("word error rate (lower is better)", "errors per word", errors, ratio, better="lower")
+    rows.each("different sentences, of all answers", "share", different(said), None, better="neither")
     counts_of = ", ".join(f"{c} {len(set(texts))} of {len(texts)}" for c, texts in said.items())
     remarks.append(f"Different sentences: {counts_of}.")
     return remarks
@@ -99,7 +101,9 @@ class _Captions:
 
     @classmethod
     def of(cls, trials: TrialSet, indices: Sequence[int]) -> "_Captions":
-        pairs = [(str(trials.trials[i].answer), tuple(trials.trials[i].meta["texts"])) for i in indices]
+        chosen = [trials.trials[i] for i in indices]
+        sets = [tuple(trial.meta["texts"]) for trial in chosen]  # without a label or picture each is its own class
+        pairs = [(str(texts if t.answer is None else t.answer), texts) for t, texts in zip(chosen, sets, strict=True)]
         different = list(dict.fromkeys(pairs))
         return cls(
             texts=[texts for _, texts in different],

@@ -1,7 +1,7 @@
 """The trials of one sample set and split: which windows belong to one trial, and which of them are evaluated."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class TrialSet:
     majority: str | None  # the commonest answer of the train split
     audit: Audit
     shards: str  # fingerprint of the split's shards
+    constant: str | None = None  # the commonest sentence that the train split says of `majority`
 
     @property
     def clusters(self) -> np.ndarray:
@@ -142,7 +143,7 @@ def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline
     chosen = balanced([answer_of(m) for m in chosen_metas], limit, seed, recipe, split)
     trials = [_trial(reader[kept[place]], names[place], folder, before) for place in chosen]
     texts, wordings = _labels([meta for others in metas.values() for meta in others], folder)
-    answers = Counter(answer for meta in metas["train"] if (answer := answer_of(meta)) is not None)
+    majority = _commonest(answer for meta in metas["train"] if (answer := answer_of(meta)) is not None)
     audit = audit_splits(
         metas,
         split,
@@ -160,10 +161,18 @@ def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline
         pictures=_pictures(reader),
         label_texts=texts,
         wordings=wordings,
-        majority=min(answers, key=lambda answer: (-answers[answer], answer)) if answers else None,
+        majority=majority,
         audit=replace(audit, sentences=(*audit.sentences, said)),
         shards=reader.fingerprint,
+        constant=_commonest(
+            text for meta in metas["train"] if majority and answer_of(meta) == majority for text in meta["texts"]
+        ),
     )
+
+
+def _commonest(found: Iterable[str]) -> str | None:
+    counts = Counter(found)
+    return min(counts, key=lambda one: (-counts[one], one), default=None)
 
 
 def _trial(record: Record, name: str, folder: Path, before: Before | None) -> Trial:

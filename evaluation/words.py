@@ -42,20 +42,25 @@ def floors(c: Comparison) -> dict[str, Estimate]:
 def best_floor(c: Comparison) -> str | None:
     """The control that scored best."""
     found = floors(c)
-    return max(found, key=lambda name: found[name].mean) if found else None
+    best = min if c.better == "lower" else max
+    return best(found, key=lambda name: found[name].mean) if found else None
 
 
 def in_words(c: Comparison) -> str:
     """The verdict of the paired test against shuffled EEG, and whether the other controls are left behind too.
 
-    A control is left behind where its interval ends below that of the real EEG; chance, where it lies below it.
+    A control is left behind where its interval ends before that of the real EEG begins; chance, where it lies before.
+    Where lower is better this is read downwards, and being above is what is not wanted.
     """
-    if c.verdict != "above shuffled":
-        return c.verdict
+    side = {"higher": "above", "lower": "below", "neither": ""}[c.better]
+    if c.verdict != f"{side} shuffled":
+        return f"{c.verdict} (worse)" if side and c.verdict != "at chance" else c.verdict
     real = c.conditions["real"]
-    near = [name for name, e in floors(c).items() if name != "shuffled" and e.high >= real.low]
-    near += ["chance"] if c.chance is not None and c.chance >= real.low else []
-    return f"above shuffled, not clearly above {', '.join(near)}" if near else "**above its controls**"
+    others = {name: e for name, e in floors(c).items() if name != "shuffled"}
+    if c.chance is not None:
+        others["chance"] = Estimate(mean=c.chance, low=c.chance, high=c.chance)
+    near = [name for name, e in others.items() if (e.high >= real.low if side == "above" else e.low <= real.high)]
+    return f"{side} shuffled, not clearly {side} {', '.join(near)}" if near else f"**{side} its controls**"
 
 
 def best_baseline(baselines: Iterable[BaselineResult]) -> BaselineResult | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from neuroleon.common.errors import DataError
+from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.evaluation.baselines.methods import Method, methods_for
 from neuroleon.evaluation.baselines.schemes import Fold, folds_of, parts_of, require_scheme
 from neuroleon.evaluation.baselines.scoring import Answered, answered, fed_controls, owners
@@ -38,29 +39,36 @@ def baselines(
     limit: int | None,
     seed: int,
     picture_features: Mapping[str, np.ndarray] | None = None,
+    before: Path | None = None,
 ) -> Baselines:
     """Fit the methods of the field to a folder of sample shards, and ask them what a model is asked.
 
     Accuracy is of the likeliest answer, frequencies of training included; balanced accuracy, a mean over the true
     answers, is of the likeliest were all equally frequent. Under the scheme `recipe` the windows asked about are those
-    that `evaluate.py` draws for a model with the same split, limit and seed.
+    that `evaluate.py` draws for a model with the same split, limit, seed and windows before events.
 
     Args:
         split: is asked about under `recipe`; the other schemes part train and validation, and test if this is `test`.
         schemes: names of `schemes.SCHEMES`.
         limit: most windows asked about, balanced over answers; methods are fitted to all training windows.
         picture_features: picture's key -> (d,), what ridge regression predicts instead of 16 x 16 pixels.
+        before: folder of windows before the events (`evaluation/before.py`); under `recipe` only windows that have one
+            are asked about.
 
     Raises:
-        ConfigError: no such scheme.
+        ConfigError: no such scheme or split, or a limit below 2.
         DataError: the set is damaged, or has no windows with EEG and answers.
     """
     for scheme in schemes:
         require_scheme(scheme)
+    if split not in SPLITS:
+        raise ConfigError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
+    if limit is not None and limit < 2:
+        raise ConfigError(f"limit is {limit}; expected at least 2 windows, or null for all")
     results: list[BaselineResult] = []
     left_out, recipe = [], folder.name
     for scheme in schemes:
-        windows = _windows(folder, scheme, split, limit, seed, picture_features)
+        windows = _windows(folder, scheme, split, limit, seed, picture_features, before)
         recipe = windows.recipe
         try:
             folds = _limited(windows, folds_of(scheme, windows, split, seed), limit, scheme, seed)
@@ -80,11 +88,13 @@ def _windows(
     limit: int | None,
     seed: int,
     picture_features: Mapping[str, np.ndarray] | None,
+    before: Path | None = None,
 ) -> Windows:
     """What a scheme may see: of the recipe's tested split `limit` windows, of all else everything."""
     parts = [part for part in parts_of(scheme, split) if part == split or len(ShardReader(folder, part))]
     limits = {part: limit if scheme == "recipe" and part == split != "train" else None for part in parts}
-    return load_windows(folder, limits, seed, picture_features)
+    known = {split: before} if scheme == "recipe" and before is not None else {}
+    return load_windows(folder, limits, seed, picture_features, known)
 
 
 def _limited(windows: Windows, folds: Sequence[Fold], limit: int | None, scheme: str, seed: int) -> list[Fold]:

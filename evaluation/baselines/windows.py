@@ -85,18 +85,20 @@ def load_windows(
     splits: Mapping[str, int | None],
     seed: int,
     picture_features: Mapping[str, np.ndarray] | None = None,
+    before: Mapping[str, Path] | None = None,
 ) -> Windows:
     """Windows that have an answer, of the splits named, at most so many of each.
 
     Args:
         splits: split -> most windows, drawn as for a model (`trials.load_trials`); None takes all.
         picture_features: picture's key -> (d,); without it, pixels of the picture at 16 x 16.
+        before: split -> folder of windows before the events; windows without one are left out, as for a model.
 
     Raises:
         DataError: as `load_trials`; windows of unequal length or rate, or without answers; or a picture that
             `picture_features` lacks.
     """
-    sets = [load_trials(folder, split, limit, seed) for split, limit in splits.items()]
+    sets = [load_trials(folder, split, limit, seed, (before or {}).get(split)) for split, limit in splits.items()]
     trials = [(one, trial) for one in sets for trial in one.trials if trial.answer is not None]
     if not trials:
         raise DataError(f"{folder}: no window with EEG has a label or a picture; baselines need answers to learn")

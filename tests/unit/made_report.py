@@ -1,5 +1,6 @@
 """A report with every part, of made-up numbers, for the tests of its page, its JSON and its comparison."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,12 @@ def set_result(**changed: Any) -> SetResult:
         ),
         "waveforms": (window(), window()),
         "baselines": (
-            BaselineResult(method="TRCA", scheme="recipe", comparison=comparison(18), remarks=("8 trials.",)),
+            BaselineResult(
+                method="TRCA",
+                scheme="recipe",
+                comparison=replace(comparison(18), metric="accuracy"),
+                remarks=("8 trials.",),
+            ),
         ),
         "attribution": attributed(),
         "trials": dict(zip(KEYS, CLUSTERS.tolist(), strict=True)),

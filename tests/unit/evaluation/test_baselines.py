@@ -317,6 +317,9 @@ def test_a_class_that_is_a_recording_is_refused(scheme: str, reason: str) -> Non
 
 
 def test_wrong_settings_are_refused(sound: Path) -> None:
+    for split, limit, reason in (("tset", None, "split is 'tset'"), ("test", 1, "limit is 1")):
+        with pytest.raises(ConfigError, match=reason):
+            baselines(sound, split, ["recipe"], limit, 0)
     with pytest.raises(ConfigError, match="leave-one-subject-out"):
         baselines(sound, "validation", ["losso"], None, 0)
     with pytest.raises(DataError, match="no features of picture 'early'"):

@@ -9,6 +9,7 @@ import pytest
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_json
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
+from neuroleon.evaluation.baselines import run
 from neuroleon.evaluation.before import of_folders
 from neuroleon.evaluation.trials import load_trials
 
@@ -51,6 +52,13 @@ def test_each_trial_has_the_second_before_its_own_event(tmp_path: Path) -> None:
         assert round(trial.meta["onset_s"] - event_s, 2) in (0.25, 0.75)
     assert any("the 1 s that end 0 s before the event (trials without one are left out, 2" in s
                for s in trials.audit.sentences)  # fmt: skip
+
+
+def test_classical_methods_are_asked_about_the_same_trials(tmp_path: Path) -> None:
+    samples, baseline = write_windows(tmp_path / "samples"), write_windows(tmp_path / "baseline", tmin_s=-1.0)
+    asked = run._windows(samples, "recipe", "test", None, 0, None, baseline)
+    assert sorted(asked.key) == sorted(t.key for t in load_trials(samples, "test", None, 0, baseline).trials)
+    assert len(asked) == 4 and len(run._windows(samples, "recipe", "test", None, 0, None)) == 5
 
 
 def test_a_set_without_says_why(tmp_path: Path) -> None:

@@ -42,6 +42,19 @@ def test_the_paired_difference_is_that_of_the_windows_values(tmp_path: Path) -> 
     assert found.first.mean == 0.4 and found.second.mean == 0.9
 
 
+@pytest.mark.parametrize(("better", "verdict"), [("lower", "worse"), ("neither", "higher"), (None, "better")])
+def test_more_is_better_only_where_it_is(tmp_path: Path, better: str | None, verdict: str) -> None:
+    """A report that does not say it (None) is one of shares: more is better."""
+    folders = [written(tmp_path / name, tasks=(label_task(n),)) for name, n in (("a", 8), ("b", 18))]
+    for folder in folders:
+        record = read_json(folder / "report.json")
+        row = record["sets"][0]["tasks"][0]["comparisons"][0]
+        assert row.pop("better") == "higher"
+        row |= {} if better is None else {"better": better}
+        write_json(folder / "report.json", record)
+    assert label_of(*folders).verdict == verdict
+
+
 def test_pairing_sees_what_overlapping_intervals_hide(tmp_path: Path) -> None:
     first = written(tmp_path / "a", tasks=(label_task(8),))
     second = written(tmp_path / "b", tasks=(label_task(14),))
@@ -87,7 +100,7 @@ def test_settings_and_numbers_of_one_report_only_are_named(tmp_path: Path) -> No
     first = written(tmp_path / "a", model="old")
     found = compare_folders(first, written(tmp_path / "b", model="new", baselines=()))
     assert found.facts == {"model": ("old", "new")}
-    assert found.only_first == (("toy", "validation", "TRCA (recipe)", "accuracy, generated label"),)
+    assert found.only_first == (("toy", "validation", "TRCA (recipe)", "accuracy"),)
 
 
 def test_a_report_of_format_1_is_compared_by_its_intervals(tmp_path: Path) -> None:
@@ -148,10 +161,10 @@ def test_help_lists_the_commands_and_others_are_refused(capsys: pytest.CaptureFi
         with pytest.raises(SystemExit):
             command.main(argv)
         told = capsys.readouterr().out
-        assert all(f"\n  {name} " in told for name in ("model", "tokenizer", "compare"))
+        assert all(f"\n  {name} " in told for name in ("model", "tokenizer", "baselines", "compare"))
     with pytest.raises(SystemExit):
         command.main(["comapre"])
-    assert "'comapre' is no command; expected one of model, tokenizer, compare" in capsys.readouterr().err
+    assert "'comapre' is no command; expected one of model, tokenizer, baselines, compare" in capsys.readouterr().err
 
 
 def test_made_reports_have_what_is_compared() -> None:

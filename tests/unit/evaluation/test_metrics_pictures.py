@@ -9,6 +9,7 @@ import torch
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import sha256_file
 from neuroleon.evaluation import networks, picture_metrics
+from neuroleon.evaluation.corpus import compare_corpus
 
 
 def pictures(n: int, seed: int, size: int = 16) -> np.ndarray:
@@ -101,6 +102,16 @@ def test_kernel_distance_is_unbiased_and_knows_no_pair_of_a_row_with_itself() ->
     few = rng.normal(size=(8, 5))
     doubled = kid(few, np.full((1, 8), 2))[0]
     assert doubled == pytest.approx(kid(few, np.ones((1, 8), int))[0])
+
+
+def test_a_draw_without_a_pair_leaves_the_interval_of_the_others() -> None:
+    """Of three single trials one draw in nine is one trial thrice: its KID is no number."""
+    rng = np.random.default_rng(0)
+    drawn = {"real": rng.normal(size=(3, 5)), "shuffled": rng.normal(size=(3, 5))}
+    kid = picture_metrics.kernel_distance(rng.normal(size=(6, 5)))
+    assert np.isnan(kid(drawn["real"], np.array([[3, 0, 0]])))
+    found = compare_corpus("KID", "distance", drawn, np.arange(3), kid, chance=None, seed=0)
+    assert np.isfinite([x for e in found.conditions.values() for x in (e.low, e.high)]).all()
 
 
 def test_inception_score_is_torchmetrics() -> None:

@@ -33,6 +33,13 @@ def test_different_answers_add_up_to_their_number() -> None:
     assert different({"real": ["x", "y", "x", "z"]})["real"].sum() == pytest.approx(3)
 
 
+def test_captions_without_any_answer_are_not_of_the_same_class() -> None:
+    trials = [SimpleNamespace(key=str(k), answer=None, meta={"texts": [text]}) for k, text in enumerate("xyx")]
+    captions = _Captions.of(SimpleNamespace(trials=trials), range(3))  # type: ignore[arg-type]
+    assert captions.distractors([0, 1], same_answer=False).tolist() == [[False, True], [True, False], [False, True]]
+    assert not captions.distractors([0, 1], same_answer=True).any()
+
+
 def test_captions_are_put_beside_others_of_another_or_the_same_answer() -> None:
     captions = _Captions.of(SET, range(5))  # type: ignore[arg-type]
     assert captions.texts == [("a 1",), ("a 2",), ("b 1",)] and captions.own.tolist() == [0, 1, 0, 0, 2]

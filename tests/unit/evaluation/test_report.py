@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_report import KEYS, bare_set, comparison, label_task, report, set_result
+from made_report import CLUSTERS, KEYS, bare_set, comparison, label_task, report, scores, set_result
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import read_json
@@ -18,6 +18,7 @@ from neuroleon.evaluation.record import as_record, as_text
 from neuroleon.evaluation.report import write_report
 from neuroleon.evaluation.results import Report
 from neuroleon.evaluation.sections import page_of
+from neuroleon.evaluation.stats import compare
 from neuroleon.evaluation.words import best_floor, in_words, ordered
 
 
@@ -81,8 +82,8 @@ def test_all_conditions_are_shown_known_ones_first(folder: Path) -> None:
     text = (folder / "report.md").read_text()
     head = "| number | in words | real | shuffled | within class | noise | none | oracle | sham | chance |"
     assert head in text
-    assert ordered(["sham", "ceiling", "real", "constant", "pre-stimulus"]) == [
-        "real", "pre-stimulus", "constant", "ceiling", "sham",
+    assert ordered(["sham", "ceiling", "real", "constant", "before"]) == [
+        "real", "before", "constant", "ceiling", "sham",
     ]  # fmt: skip
 
 
@@ -101,7 +102,21 @@ def test_verdicts_in_words() -> None:
     assert in_words(comparison(16, noise=14)) == "above shuffled, not clearly above noise"
     assert in_words(replace(comparison(16), chance=0.7)) == "above shuffled, not clearly above chance"
     assert in_words(comparison(2)) == "at chance"
+    assert in_words(replace(comparison(16), better="neither")) == "above shuffled"
     assert best_floor(comparison(16, noise=14, oracle=20)) == "noise"
+
+
+def test_where_lower_is_better_below_is_good_news() -> None:
+    """Word error rate, rank, FID: a model that is worse than every control must not be praised."""
+    wrong = replace(comparison(16, noise=3), better="lower")
+    assert in_words(wrong) == "above shuffled (worse)" and best_floor(wrong) == "shuffled"
+    values = {"real": 1 - scores(16), "shuffled": 1 - scores(2), "noise": 1 - scores(3)}
+    right = compare("errors", "errors per word", values, CLUSTERS, chance=0.95, seed=0, better="lower")
+    assert in_words(right) == "**below its controls**"
+    assert in_words(replace(right, chance=0.3)) == "below shuffled, not clearly below chance"
+    assert in_words(replace(right, better="higher")) == "below shuffled (worse)"
+    near = compare("errors", "", values | {"noise": 1 - scores(14)}, CLUSTERS, chance=None, seed=0, better="lower")
+    assert in_words(near) == "below shuffled, not clearly below noise" and best_floor(near) == "noise"
 
 
 def test_json_has_every_number_and_values_of_each_window(folder: Path) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
+from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.evaluation.ledger import FILE
 from neuroleon.evaluation.report import write_report
 from neuroleon.evaluation.results import Report, SetResult
 from neuroleon.evaluation.runner import Evaluation, evaluate, evaluate_folder
 from neuroleon.evaluation.stats import Comparison
+from neuroleon.evaluation.trials import load_trials
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.document import OUTPUT, Document, Span, parse, render, task_of
 from neuroleon.tokenizers.tasks import TASKS
@@ -269,6 +270,79 @@ def test_the_oracle_draws_from_the_true_sentence(sound: Path) -> None:
 
     drawn = rows(run(sound, Deaf(0.97), tasks=("eeg2image",)))["top-1, generated picture"].conditions
     assert (drawn["real"].mean, drawn["oracle"].mean, drawn["ceiling"].mean) == (1.0, 0.25, 1.0)
+
+
+def test_classical_methods_get_the_folder_of_windows_before_events(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def asked(*_: Any, before: Path | None) -> Any:
+        given.append(before)
+        return SimpleNamespace(results=(), left_out=())
+
+    monkeypatch.setattr("neuroleon.evaluation.runner.baselines", asked)
+    monkeypatch.setattr("neuroleon.evaluation.runner.of_folders", lambda *_: {sound: None})
+    run(sound, Oracle(0.97), tasks=("eeg2label",), limit=8, baselines=True)
+    monkeypatch.setattr("neuroleon.evaluation.runner.of_folders", lambda *_: {sound: tmp_path})
+    monkeypatch.setattr("neuroleon.evaluation.runner.load_trials", lambda *args: load_trials(*args[:4]))
+    run(sound, Oracle(0.97), tasks=("eeg2label",), limit=8, baselines=True)
+    assert given == [None, tmp_path]
+
+
+def test_what_two_trials_cannot_tell_does_not_lose_the_report(sound: Path) -> None:
+    """A step needs the EEG of a third trial."""
+    result = run(sound, Oracle(0.97), tasks=("eeg2label",), limit=2, attribution=True)
+    assert result.attribution is None and result.tasks[0].comparisons
+    assert any("No attribution: toy: no step" in said for said in result.audit.sentences)
+
+
+def edited(folder: Path, out: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """The set in `folder` with every record changed."""
+    for split in ("train", "validation", "test"):
+        reader = ShardReader(folder, split)
+        records = [{name: record[name] for name in ("__key__", "npy", "json", "png")} for record in reader]
+        for record in records:
+            change(record)
+        write_shard(shard_path(out, split, 0), records, required=("json", "npy"))
+    write_manifest(out)
+    return out
+
+
+def test_tasks_that_one_trial_only_has_are_left_out(sound: Path, tmp_path: Path) -> None:
+    """An interval needs two trials: here one has a picture, a sentence and a question."""
+
+    def rare(record: dict[str, Any]) -> None:
+        if record["__key__"] not in ("r2-0", "r2-1"):
+            record["json"] |= {"texts": [], "question": None, "image_key": None}
+            del record["png"]
+
+    result = run(edited(sound, tmp_path / "toy", rare), Oracle(0.97))
+    assert [task.comparisons for task in result.tasks] == [()] * 4
+    assert all(task.remarks[0].startswith("Left out: ") for task in result.tasks)
+
+
+def test_an_oracle_that_is_a_reference_is_said_to_be_one(sound: Path, tmp_path: Path) -> None:
+    def twice(record: dict[str, Any]) -> None:
+        record["json"]["texts"] = [*record["json"]["texts"], "Eyes: " + record["json"]["label"]]
+
+    def remarks(folder: Path) -> str:
+        return " ".join(run(folder, Oracle(0.97), tasks=("eeg2text",), limit=8).tasks[0].remarks)
+
+    said = "The oracle is one of the sentences"
+    assert said in remarks(edited(sound, tmp_path / "toy", twice)) and said not in remarks(sound)
+
+
+def test_the_constant_sentence_is_one_of_training(sound: Path, tmp_path: Path) -> None:
+    """One that only the evaluated split says would be a reference of the trials it is compared with."""
+
+    def told(record: dict[str, Any]) -> None:
+        if record["json"]["split"] == "test":
+            record["json"]["texts"] = ["A " + record["json"]["texts"][0]]
+
+    found = load_trials(edited(sound, tmp_path / "toy", told), "test", None, 0)
+    assert found.majority == "east" and found.constant == SENTENCES[1]
+    assert found.wordings["east"][0] == "A " + SENTENCES[1]
 
 
 def test_a_class_of_one_trial_has_no_shuffle_within_and_that_is_said(sound: Path) -> None:
