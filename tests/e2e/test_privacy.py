@@ -143,7 +143,20 @@ def test_nothing_that_is_stored_says_any_of_it(walk: Walk) -> None:
         if words := found_in(content, IN_HEADERS | ON_SCREENS | {"key": (KEY,)}):
             found[str(path)] = sorted(words)
     assert not found
-    assert {".tar", ".json", ".jsonl", ".png", ".svg", ".pdf", ".npz", ".fif", ".safetensors", ".md", ".txt"} <= kinds
+    assert {
+        ".tar",
+        ".json",
+        ".jsonl",
+        ".html",
+        ".png",
+        ".svg",
+        ".pdf",
+        ".npz",
+        ".fif",
+        ".safetensors",
+        ".md",
+        ".txt",
+    } <= kinds
     assert any("tfevents" in str(path) for path, _ in contents(walk.root / "made"))
     restored = mne.io.read_info(walk.root / "made" / "restored_raw.fif", verbose="ERROR")
     assert restored["meas_date"] is None
