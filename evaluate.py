@@ -14,7 +14,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from neuroleon.common.errors import ConfigError, exit_cleanly
+from neuroleon.common.errors import ConfigError, DataError, exit_cleanly
 
 
 def model_parser() -> ArgumentParser:
@@ -219,11 +219,18 @@ def evaluate_baselines(argv: Sequence[str]) -> None:
     """The field's methods on sets of samples."""
     given = parse(baselines_parser(), argv)
     from neuroleon.evaluation.baselines.page import write_baselines
-    from neuroleon.evaluation.baselines.run import baselines
+    from neuroleon.evaluation.baselines.run import Baselines, baselines
     from neuroleon.evaluation.report import require_free
 
     require_free(given.out)
-    found = [baselines(folder, given.split, given.schemes, given.limit, given.seed) for folder in given.samples]
+    found = []
+    for folder in given.samples:
+        try:
+            found.append(baselines(folder, given.split, given.schemes, given.limit, given.seed))
+        except DataError as error:  # the other sets, whose fits took minutes, are not lost
+            found.append(Baselines(recipe=folder.name, results=(), left_out=(str(error),)))
+    if not any(one.results for one in found):
+        raise DataError("; ".join(reason for one in found for reason in one.left_out))
     facts = {name: getattr(given, name) for name in ("split", "schemes", "limit", "seed")}
     write_baselines(found, facts, given.out)
     print(f"report: {given.out / 'report.md'}")

@@ -65,6 +65,7 @@ class Feed:
         partner = derangement(trials.clusters, generator("shuffle", *key))
         answers = [trial.answer for trial in self.trials]
         within = partners_within(answers, trials.clusters, generator("shuffle within class", *key))
+        self._alike = within
         self.tokens = self._encode([trial.window for trial in self.trials])
         real = dict(enumerate(map(_span, self.tokens)))
         self._inputs: dict[str, dict[int, Span]] = {
@@ -129,19 +130,22 @@ class Feed:
     def _bounds(self, task: str, indices: Sequence[int], settings: Sampling) -> dict[str, list[Span]]:
         """What `controls` calls oracle and ceiling, for the tasks whose answer is more than a label.
 
-        oracle: of eeg2image, what the model draws for the trial's sentence; of eeg2text, another sentence of the trial.
+        oracle: of eeg2text, the sentence of another trial of the class; of eeg2image, what the model draws for it.
         ceiling: of eeg2image, the ids of the true picture.
         """
         found: dict[str, list[Span]] = {}
         trials = [self.trials[i] for i in indices]
-        sentences = [trial.meta.get("texts") or [] for trial in trials]
-        if task == "eeg2text" and all(len(texts) > 1 for texts in sentences):
-            found["oracle"] = self._texts([texts[1] for texts in sentences])
-        if task == "eeg2image" and all(sentences):
+        alike = [self.trials[self._alike[i]] for i in indices if i in self._alike]
+        sentences = [texts[0] for trial in alike if (texts := trial.meta.get("texts"))]
+        if len(sentences) == len(trials) and task in ("eeg2text", "eeg2image"):
+            told = self._texts(sentences)
             words = TASKS["text2image"].instructions[0]
-            told = self._texts([texts[0] for texts in sentences])
-            found["oracle"] = self._answers(
-                "text2image", [self._asked("text2image", words, span) for span in told], indices, settings
+            found["oracle"] = (
+                told
+                if task == "eeg2text"
+                else self._answers(
+                    "text2image", [self._asked("text2image", words, span) for span in told], indices, settings
+                )
             )
         pictures = [trial.picture for trial in trials if trial.picture is not None]
         if task == "eeg2image" and len(pictures) == len(trials):

@@ -34,7 +34,7 @@ def eeg2text(asked: Asked) -> TaskResult:
         said["constant"] = [trials.constant] * len(indices)
         remarks.append("The constant answer is the commonest sentence of the commonest answer of the training split.")
     if "oracle" in said:
-        remarks.append("The oracle is one of the sentences that answers are compared with: no likeness can be higher.")
+        remarks.append("The oracle is the sentence of another trial with the same answer.")
     references = [list(trials.trials[i].meta["texts"]) for i in indices]
     remarks += _likeness(rows, said, references)
     remarks += _identification(asked, rows, indices, said)

@@ -200,7 +200,7 @@ def _results(
         BaselineResult(
             method=method,
             scheme=scheme,
-            comparison=compare(metric, unit, values, asked.trials, chance=level, seed=seed),
+            comparison=compare(metric, unit, values, asked.trials, chance=level, seed=seed, subjects=asked.subjects),
             remarks=(*remarks, *auc),
         )
         for metric, unit, values, level in rows

@@ -87,6 +87,7 @@ def test_what_is_planted_is_found_and_controls_are_at_chance(found: Baselines) -
                 assert row.conditions["constant"].mean == pytest.approx(1 / 3)
                 assert row.chance == pytest.approx(1 / 3)
                 assert row.verdict == "above shuffled"
+                assert row.over_subjects is not None and row.over_subjects.low > 0
         bits = rows(found, scheme, BITS)[BEST]
         assert bits.chance == pytest.approx(-np.log2(3))
         assert bits.conditions["constant"].mean == pytest.approx(-np.log2(3), abs=0.01)
