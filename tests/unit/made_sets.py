@@ -1,5 +1,6 @@
 """What the tests of readers share, whose public sets are made small here: a run of our recipe, and a photograph."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from neuroleon.data_pipeline.shards import ShardReader
 
 
 def prepare(name: str, root: Path) -> tuple[Report, dict[str, list[dict[str, Any]]]]:
-    report = prepare_samples(load_recipe(name), root, root / "out")
+    recipe = replace(load_recipe(name), checksums={})  # what is made here has none of the published bytes
+    report = prepare_samples(recipe, root, root / "out")
     return report, {split: list(ShardReader(root / "out" / name, split)) for split in ("train", "validation", "test")}
 
 
