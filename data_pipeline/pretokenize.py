@@ -231,7 +231,7 @@ def _tokenize(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, shard: _
     n = shard.variants
     with_eeg = [sample for sample in samples if "npy" in sample]
     with_image = [sample for sample in samples if "png" in sample]
-    windows = [w for sample in with_eeg for w in _variants(sample, shard)]
+    windows = [w for sample in with_eeg for w in variants_of(sample, n, shard.seed)]
     eeg_tokens = tokenizers.eeg.encode_windows(windows) if windows else []
     pictures = tokenizers.image.encode(_pictures(with_image, tokenizers, shard.path)) if with_image else []
     eeg = {s["__key__"]: eeg_tokens[i * n : (i + 1) * n] for i, s in enumerate(with_eeg)}
@@ -240,8 +240,9 @@ def _tokenize(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, shard: _
     return [_record(s, eeg.get(s["__key__"], []), image.get(s["__key__"]), tokenizers.text, step) for s in samples]
 
 
-def _variants(sample: Mapping[str, Any], shard: _Shard) -> list[Window]:
-    """The clean window, then augmented ones; which depends on the seed, the sample and the variant alone."""
+def variants_of(sample: Mapping[str, Any], n: int, seed: int) -> list[Window]:
+    """`n` windows of a sample with EEG: the clean one, then augmented ones; which depends on the seed, the sample and
+    the variant alone."""
     info = sample["json"]
     scale = float(info["scale_uV"])
     clean = Window(
@@ -251,7 +252,7 @@ def _variants(sample: Mapping[str, Any], shard: _Shard) -> list[Window]:
         scale_uV=scale,
         sfreq=float(info["sfreq"]),
     )
-    names = (("augment", shard.seed, info["recipe"], sample["__key__"], v) for v in range(1, shard.variants))
+    names = (("augment", seed, info["recipe"], sample["__key__"], v) for v in range(1, n))
     return [clean, *(augment(clean, generator(*name)) for name in names)]
 
 

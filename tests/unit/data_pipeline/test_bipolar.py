@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from neuroleon.data_pipeline.augment import augment
-from neuroleon.data_pipeline.pretokenize import _Shard, _variants
 from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.recipe import load_recipe
 from neuroleon.data_pipeline.samples import prepare_samples
@@ -92,7 +91,7 @@ def test_derivations_are_not_referenced_again_and_the_shard_keeps_both_electrode
     assert info["positions"][8][3:] == [None, None, None]
     expected = made.recording.positions
     trial = load_trials(mixed / "out" / "banana", "train", None, 0).trials[0].window
-    clean, *varied = _variants(record, _Shard("x", "train", "", 0, 1, Path("x"), 3, 0))
+    clean, *varied = variants_of(record, 3, seed=0)
     for window in (trial, clean):
         assert window.positions.dtype == np.float32
         np.testing.assert_allclose(window.positions, expected, atol=1e-4)  # NaN where NaN
@@ -101,7 +100,7 @@ def test_derivations_are_not_referenced_again_and_the_shard_keeps_both_electrode
 
 def test_augmentation_keeps_each_derivation_with_its_electrodes(mixed: Path) -> None:
     record = ShardReader(mixed / "out" / "banana", "train")[0]
-    clean = _variants(record, _Shard("x", "train", "", 0, 1, Path("x"), 1, 0))[0]
+    clean = variants_of(record, 1, seed=0)[0]
     dropped = 0
     for seed in range(20):
         made = augment(clean, np.random.default_rng(seed))

@@ -1,0 +1,283 @@
+"""In what form should a transformer of few paired trials hear the EEG? One table, on the validation splits.
+
+    python benchmarks/eeg_input.py --samples runs/samples/cvep20 runs/samples/ssvep_exo --model models/default \
+        --out runs/eeg-input [--steps 600] [--seeds 0 1]
+
+Small transformers are trained, with the same data, order, seed and steps, to answer each set's question from its EEG,
+and differ in what stands at the place of an EEG id:
+
+- free: a row of its own, as for words;
+- codebook: the project's embedding, through the vectors of the codebook, what is known of the step so far;
+- latents: the tokenizer's numbers of the step before they are quantized, at each of its ids;
+- both: codebook plus latents;
+
+and, with the codebook: one tokenization of each training trial instead of four (three of them augmented), and first
+half of the steps more on the EEG alone, of all sets and without labels.
+
+Each is asked, on windows of the validation split, for the likeliest label: its accuracy, log2 p of the true one among
+the set's less what the best constant answer has (bits above chance), and its accuracy under the EEG of another window
+(the control) and on windows that it was trained with, which shows what was learned by heart.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from neuroleon.common.seed import generator, torch_generator
+from neuroleon.data_pipeline.packing import LossWeights, pack
+from neuroleon.data_pipeline.pretokenize import variants_of
+from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.decoding.pipeline import NeuroleonPipeline
+from neuroleon.evaluation.controls import derangement
+from neuroleon.evaluation.trials import balanced
+from neuroleon.model.config import ModelConfig
+from neuroleon.model.embed import CodebookEmbedding
+from neuroleon.model.loss import token_loss
+from neuroleon.model.transformer import Neuroleon
+from neuroleon.tokenizers.document import OUTPUT, Document, Rendered, Span, prompt, render
+from neuroleon.training.optim import OptimConfig, make_optimizer
+from neuroleon.training.schedule import ScheduleConfig, rate_factor
+from neuroleon.training.state import Ema
+
+VARIANTS = 4  # tokenizations of a training trial: the clean one, then augmented ones
+ASKED = 200  # windows of each set and split, balanced over labels
+DOCUMENTS = 16  # of a step
+ROW = 512
+EEG_ALONE = "eeg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of the table."""
+
+    ids: str = "codebook"  # how ids are embedded: `codebook`, or `free` rows
+    latents: str = "no"  # `no`, `instead` of the ids' vectors, or `beside` them
+    variants: int = VARIANTS
+    unlabelled: float = 0.0  # steps on EEG alone before, as a share of the steps
+
+
+SETTINGS = {
+    "free": Setting(ids="free"),
+    "codebook": Setting(),
+    "latents": Setting(latents="instead"),
+    "both": Setting(latents="beside"),
+    "codebook, one tokenization": Setting(variants=1),
+    "codebook, EEG alone before": Setting(unlabelled=0.5),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Window:
+    """One labelled window: its tokenizations, and the latents of each, float32 (n_steps, width)."""
+
+    label: str
+    eeg: tuple[Span, ...]
+    latents: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledSet:
+    """The windows of one set, its question and its labels as spans."""
+
+    name: str
+    question: np.ndarray
+    labels: dict[str, Span]
+    windows: dict[str, list[Window]]
+
+
+def read_set(folder: Path, pipeline: NeuroleonPipeline) -> LabelledSet:
+    """Tokenize the labelled windows of a folder of samples."""
+    windows: dict[str, list[Window]] = {}
+    texts: dict[str, str] = {}
+    question = ""
+    for split in ("train", "validation"):
+        reader, windows[split] = ShardReader(folder, split), []
+        for record in tqdm(reader, desc=f"{folder.name} {split}", total=len(reader), leave=False):
+            info = record["json"]
+            if info.get("label") is None or "npy" not in record:
+                continue
+            texts[info["label"]], question = info["label_text"], info["question"]
+            several = variants_of(record, VARIANTS if split == "train" else 1, seed=0)
+            tokens, latents = pipeline.eeg.encode_windows(several), pipeline.eeg.latents(several)
+            spans = tuple(Span("eeg", one.ids, one.scale) for one in tokens)
+            windows[split].append(Window(label=info["label"], eeg=spans, latents=tuple(latents)))
+    encoded = pipeline.text.encode(list(texts.values()))
+    labels = {label: Span("text", np.array(ids)) for label, ids in zip(texts, encoded, strict=True)}
+    return LabelledSet(
+        name=folder.name, question=np.array(pipeline.text.encode([question])[0]), labels=labels, windows=windows
+    )
+
+
+class HeardEEG(nn.Module):
+    """An embedding with the latents that `heard` gives for the next call at the places of EEG ids.
+
+    Latents are less their mean and over their spread in training; the projection starts as those of codebooks do.
+    """
+
+    heard: tuple[Tensor, Tensor] | None = None  # (B, T, width), and where there are any (B, T)
+
+    def __init__(self, inner: CodebookEmbedding, known: np.ndarray, config: ModelConfig, where: str) -> None:
+        super().__init__()
+        self.inner, self.where, self.reach = inner, where, inner.reach
+        self.mean, self.spread = torch.from_numpy(known.mean(0)), torch.from_numpy(known.std(0).clip(1e-6))
+        self.projection = nn.Linear(known.shape[1], config.dim, bias=False)
+        nn.init.trunc_normal_(self.projection.weight, std=config.init_std / known.shape[1] ** 0.5)
+
+    def forward(self, ids: Tensor, documents: Tensor | None = None) -> Tensor:
+        vectors: Tensor = self.inner(ids, documents)
+        if self.where == "no" or self.heard is None:
+            return vectors
+        latents, known = self.heard
+        said = self.projection((latents - self.mean) / self.spread)
+        return torch.where(known[..., None], said if self.where == "instead" else vectors + said, vectors)
+
+
+class Trained:
+    """A small transformer in one of the settings."""
+
+    def __init__(self, setting: Setting, sets: Sequence[LabelledSet], pipeline: NeuroleonPipeline, seed: int) -> None:
+        self.setting, self.sets, self.vocabulary, self.seed = setting, sets, pipeline.vocabulary, seed
+        torch.manual_seed(seed)
+        eeg = self.vocabulary.range_of("eeg")
+        tables = {eeg.start: torch.as_tensor(pipeline.eeg.codebook)} if setting.ids == "codebook" else {}
+        config = ModelConfig(dropout=0.1)
+        self.model = Neuroleon(config, self.vocabulary.size, tables, {eeg.start: eeg.tokens} if tables else None)
+        known = np.concatenate([w.latents[0] for one in sets for w in one.windows["train"]])
+        self.embed = HeardEEG(self.model.embed, known, config, setting.latents)
+        self.model.embed = self.embed  # type: ignore[assignment]
+
+    def train(self, steps: int) -> None:
+        optimizer, schedule = make_optimizer(self.model, OptimConfig(lr=1.5e-3)), ScheduleConfig(warmup=100)
+        ema, alone = Ema(self.model, 0.995), round(steps * self.setting.unlabelled)
+        self.model.train()
+        for step in tqdm(range(alone + steps), leave=False):
+            documents, latents = self._batch(step, is_alone=step < alone)
+            for group in optimizer.param_groups:
+                group["lr"] = 1.5e-3 * rate_factor(step, alone + steps, schedule)
+            weights = LossWeights(only_outputs=True, eeg=1.0 if step < alone else 0.0)
+            torch.manual_seed(torch_generator("dropout", self.seed, step).initial_seed())
+            self._loss(documents, latents, weights).backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            ema.update(step)
+        for average, weight in zip(ema.averages, self.model.parameters(), strict=True):
+            weight.data.copy_(average)
+        self.model.eval()
+
+    def _batch(self, step: int, *, is_alone: bool) -> tuple[list[Rendered], list[np.ndarray | None]]:
+        rng = generator("eeg input", self.seed, step)
+        documents, latents = [], []
+        for _ in range(DOCUMENTS):
+            chosen = self.sets[rng.integers(len(self.sets))]
+            windows = chosen.windows["train"]
+            window = windows[rng.integers(len(windows))]
+            variant = int(rng.integers(self.setting.variants))
+            if is_alone:
+                document = Document(EEG_ALONE, None, (window.eeg[variant],))
+            else:
+                spans = (window.eeg[variant], chosen.labels[window.label])
+                document = Document("eeg2label", chosen.question, spans)
+            documents.append(render(document, self.vocabulary))
+            latents.append(None if is_alone else window.latents[variant])  # what is to be written is not given away
+        return documents, latents
+
+    def _loss(self, documents: list[Rendered], latents: list[np.ndarray | None], weights: LossWeights) -> Tensor:
+        packed = pack(documents, ROW, self.vocabulary, weights)
+        tensors = {name: torch.from_numpy(array) for name, array in vars(packed).items()}
+        self.embed.heard = self._heard(tensors["ids"], tensors["documents"], latents)
+        where = tensors["weights"] > 0
+        logits = self.model(tensors["ids"], tensors["positions"], tensors["documents"], where=where)
+        flat = {name: tensors[name][where] for name in ("targets", "weights")}
+        return token_loss(logits, flat["targets"], flat["weights"], tensors["kinds"].long()[where])["loss"]
+
+    def _heard(self, ids: Tensor, documents: Tensor, latents: Sequence[np.ndarray | None]) -> tuple[Tensor, Tensor]:
+        """The latents of each document at its EEG ids; every id of a step has the step's."""
+        eeg = self.vocabulary.range_of("eeg")
+        given, known = torch.zeros(*ids.shape, len(self.embed.mean)), torch.zeros(ids.shape, dtype=torch.bool)
+        inside = (ids >= eeg.start) & (ids < eeg.stop)
+        for number, one in enumerate(latents, start=1):
+            if one is not None:
+                here = inside & (documents == number)
+                given[here], known[here] = torch.from_numpy(one).repeat_interleave(eeg.tokens, dim=0), True
+        return given, known
+
+    @torch.inference_mode()
+    def bits(self, asked: LabelledSet, window: Window) -> np.ndarray:
+        """log2 p of each label of the set as the answer, (n_labels,)."""
+        ids = prompt("eeg2label", asked.question, [window.eeg[0]], self.vocabulary).astype(np.int64)
+        row = torch.from_numpy(ids)[None]
+        self.embed.heard = self._heard(row, torch.ones_like(row), [window.latents[0]])
+        last = torch.zeros_like(row, dtype=torch.bool)
+        last[:, -1] = True
+        logits, cache = self.model(row, return_cache=True, where=last)
+        self.embed.heard = None
+        found = []
+        for span in asked.labels.values():
+            rendered = render(Document("eeg2label", None, (span,)), self.vocabulary)
+            end = torch.from_numpy(rendered.ids[rendered.part == OUTPUT].astype(np.int64))[None]
+            after = torch.cat([logits[None], self.model(end[:, :-1], cache=cache)], dim=1)
+            log_p = after.log_softmax(dim=-1).gather(2, end[..., None])
+            found.append(float(log_p.sum()) / np.log(2))
+        return np.array(found)
+
+    def ask(self, asked: LabelledSet) -> dict[str, float]:
+        """Accuracy and bits on validation, under the true and another window's EEG, and accuracy in training."""
+        labels = list(asked.labels)
+        told = {}
+        for split in ("train", "validation"):
+            windows = asked.windows[split]
+            chosen = [windows[i] for i in balanced([w.label for w in windows], ASKED, 0, asked.name, split)]
+            true = np.array([labels.index(window.label) for window in chosen])
+            partner = derangement(np.arange(len(chosen)), generator("eeg input", asked.name))
+            conditions = {"train": {"train": chosen}}.get(
+                split, {"real": chosen, "shuffled": [chosen[i] for i in partner]}
+            )
+            share = np.bincount(true) / len(true)
+            chance = float(np.sum(share[share > 0] * np.log2(share[share > 0])))
+            for name, heard in conditions.items():
+                bits = np.stack([self.bits(asked, window) for window in heard])
+                told[name] = float((bits.argmax(1) == true).mean())
+                among = bits[np.arange(len(true)), true] - np.logaddexp2.reduce(bits, axis=1)
+                told[f"{name} bits"] = float(among.mean()) - chance
+        return told
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of samples with labels")
+    parser.add_argument("--model", required=True, help="whose tokenizers are used")
+    parser.add_argument("--out", type=Path, required=True, help="results, one JSON a row; those that are there stay")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="+", default=list(SETTINGS), help="rows of the table")
+    given = parser.parse_args(argv)
+    given.out.mkdir(parents=True, exist_ok=True)
+    pipeline = NeuroleonPipeline.load(given.model)
+    sets = [read_set(folder, pipeline) for folder in given.samples]
+    head = ["", "seed", *(one.name for one in sets)]
+    print("accuracy, shuffled, in training; bits above chance")
+    print(f"| {' | '.join(head)} |\n{'| --- ' * len(head)}|", flush=True)
+    for seed in given.seeds:
+        for name in given.only:
+            path = given.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+            if not path.is_file():
+                trained = Trained(SETTINGS[name], sets, pipeline, seed)
+                trained.train(given.steps)
+                path.write_text(json.dumps({one.name: trained.ask(one) for one in sets}))
+            told = json.loads(path.read_text())
+            cells = [
+                f"{t['real']:.2f}, {t['shuffled']:.2f}, {t['train']:.2f}; {t['real bits']:+.2f}" for t in told.values()
+            ]
+            print(f"| {name} | {seed} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
