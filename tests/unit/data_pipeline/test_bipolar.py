@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from neuroleon.data_pipeline.augment import augment
+from neuroleon.data_pipeline.pretokenize import variants_of
 from neuroleon.data_pipeline.readers.mne_raw import read_recording
 from neuroleon.data_pipeline.recipe import load_recipe
 from neuroleon.data_pipeline.samples import prepare_samples
