@@ -233,7 +233,7 @@ def evaluate_baselines(argv: Sequence[str]) -> None:
         raise DataError("; ".join(reason for one in found for reason in one.left_out))
     facts = {name: getattr(given, name) for name in ("split", "schemes", "limit", "seed")}
     write_baselines(found, facts, given.out)
-    print(f"report: {given.out / 'report.md'}")
+    print(f"report: {given.out / 'report.html'}")
 
 
 def compare_reports(argv: Sequence[str]) -> None:

@@ -28,12 +28,12 @@ from tqdm import tqdm
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import generator
 from neuroleon.evaluation.controls import derangement
-from neuroleon.evaluation.feed import BATCH, ModelUnderTest
+from neuroleon.evaluation.feed import ModelUnderTest, encoded, ids_of_answer, span_of
 from neuroleon.evaluation.results import Attribution
 from neuroleon.evaluation.stats import Estimate, bootstrap_ci
 from neuroleon.evaluation.trials import Trial, TrialSet
 from neuroleon.signals.window import Window
-from neuroleon.tokenizers.document import OUTPUT, Document, Span, prompt, render
+from neuroleon.tokenizers.document import Span, prompt
 from neuroleon.tokenizers.tasks import TASKS
 
 DRAWS = 3  # other trials that lend a step
@@ -132,9 +132,7 @@ class _Asker:
         yield from zip(window.ch_names[: len(left_out)], self._encoded(left_out), strict=True)
 
     def _encoded(self, windows: Sequence[Window]) -> list[Span]:
-        starts = range(0, len(windows), BATCH)
-        tokens = [one for k in starts for one in self._model.eeg.encode_windows(list(windows[k : k + BATCH]))]
-        return [Span("eeg", np.asarray(one.ids), one.scale) for one in tokens]
+        return list(map(span_of, encoded(self._model.eeg, windows)))
 
 
 def _end(model: ModelUnderTest, trial: Trial, task: str) -> np.ndarray:
@@ -150,8 +148,7 @@ def _end(model: ModelUnderTest, trial: Trial, task: str) -> np.ndarray:
         if text is None:
             raise DataError(f"{trial.key}: has no sentence, which {task} answers with; attribute another task")
         span = Span("text", np.array(model.text.encode([text])[0]))
-    rendered = render(Document(task, None, (span,)), model.vocabulary)
-    return rendered.ids[rendered.part == OUTPUT]
+    return ids_of_answer(task, span, model.vocabulary)
 
 
 def _n_left_out(window: Window) -> int:

@@ -66,8 +66,8 @@ class Feed:
         answers = [trial.answer for trial in self.trials]
         within = partners_within(answers, trials.clusters, generator("shuffle within class", *key))
         self._alike = within
-        self.tokens = self._encode([trial.window for trial in self.trials])
-        real = dict(enumerate(map(_span, self.tokens)))
+        self.tokens = encoded(self.model.eeg, [trial.window for trial in self.trials])
+        real = dict(enumerate(map(span_of, self.tokens)))
         self._inputs: dict[str, dict[int, Span]] = {
             "real": real,
             "shuffled": {i: real[int(partner[i])] for i in everyone},
@@ -78,11 +78,7 @@ class Feed:
         self.remarks = _without_partner([answers[i] for i in everyone if i not in within])
 
     def _spans(self, windows: dict[int, Window]) -> dict[int, Span]:
-        return dict(zip(windows, map(_span, self._encode(list(windows.values()))), strict=True))
-
-    def _encode(self, windows: Sequence[Window]) -> list[Any]:
-        starts = range(0, len(windows), BATCH)
-        return [tokens for i in starts for tokens in self.model.eeg.encode_windows(list(windows[i : i + BATCH]))]
+        return dict(zip(windows, map(span_of, encoded(self.model.eeg, list(windows.values()))), strict=True))
 
     def _noise(self, trial: Trial) -> Window:
         rng = generator("noise", self.seed, trial.key)
@@ -168,7 +164,7 @@ class Feed:
         found: dict[str, list[np.ndarray]] = {condition: [] for condition in conditions}
         without: dict[bytes, np.ndarray] = {}  # the prompt without EEG is always the same, and so are most answers
         for i, spans in zip(indices, answers, strict=True):
-            ends = [self._end(task, span) for span in spans]
+            ends = [ids_of_answer(task, span, self.model.vocabulary) for span in spans]
             for condition in conditions[:-1]:
                 found[condition].append(self._log2_p(task, condition, i, ends))
             key = np.concatenate(ends).tobytes()
@@ -182,13 +178,22 @@ class Feed:
         self._bar.update()
         return np.asarray(nats, dtype=np.float64) / np.log(2)
 
-    def _end(self, task: str, span: Span) -> np.ndarray:
-        rendered = render(Document(task, None, (span,)), self.model.vocabulary)
-        return rendered.ids[rendered.part == OUTPUT]
+
+def encoded(tokenizer: EEGCodec, windows: Sequence[Window]) -> list[Any]:
+    """The tokens of windows, a batch at a time."""
+    starts = range(0, len(windows), BATCH)
+    return [tokens for i in starts for tokens in tokenizer.encode_windows(list(windows[i : i + BATCH]))]
 
 
-def _span(tokens: Any) -> Span:
+def span_of(tokens: Any) -> Span:
+    """The tokens of a window as a span."""
     return Span("eeg", tokens.ids, tokens.scale)
+
+
+def ids_of_answer(task: str, span: Span, vocabulary: Vocabulary) -> np.ndarray:
+    """What an answer is after a prompt: the ids of its span through the end of the document."""
+    rendered = render(Document(task, None, (span,)), vocabulary)
+    return rendered.ids[rendered.part == OUTPUT]
 
 
 def _without_partner(answers: Sequence[str | None]) -> tuple[str, ...]:

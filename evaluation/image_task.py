@@ -8,7 +8,7 @@ from neuroleon.decoding.sampling import PICTURE
 from neuroleon.evaluation import picture_metrics
 from neuroleon.evaluation.asked import Asked
 from neuroleon.evaluation.identification import by_answer
-from neuroleon.evaluation.metrics import nearest_picture
+from neuroleon.evaluation.metrics import correlations, nearest_picture
 from neuroleon.evaluation.networks import HOW_TO_GET, Network
 from neuroleon.evaluation.results import Shown, TaskResult
 from neuroleon.evaluation.rows import Given, Rows, Values, likeliest
@@ -70,7 +70,7 @@ def _features(
     reference, _ = network.look(np.stack([picture for _, picture in trials.pictures.values()]))
     looks = {c: network.look(found) for c, found in drawn.items()}
     features = {c: found for c, (found, _) in looks.items()}
-    similarity = {c: picture_metrics.correlations(found, reference) for c, found in features.items()}
+    similarity = {c: correlations(found, reference) for c, found in features.items()}
     _identify(rows, similarity, trials, indices)
     of = f"on {network.name}, to the {len(reference)} pictures (lower is better)"
     rows.corpus(

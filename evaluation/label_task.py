@@ -34,7 +34,6 @@ def eeg2label(asked: Asked) -> TaskResult:
     rows.right("accuracy, likeliest label", best, len(labels))
     rows.balanced("balanced accuracy, likeliest label", best, len(labels))
     rows.identification("label by likelihood", bits, places)
-    rows.each("different generated answers, of all", "share", different(generated), None, better="neither")
     own = np.arange(len(places))
     rows.each("log2 p of the true label", "bits", {c: b[own, places] for c, b in bits.items()}, None)
     rows.bits_among("log2 p of the true label among the set's", bits, places)
@@ -44,6 +43,7 @@ def eeg2label(asked: Asked) -> TaskResult:
         "eeg2label",
         remarks=(
             unnamed("Answers that are no label of the set", given),
+            different("Different answers", generated),
             f"Expected calibration error of the likeliest label (10 bins): {errors}.",
         ),
         confusions=(

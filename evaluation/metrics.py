@@ -51,6 +51,18 @@ def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(energy > 0, (a * b).sum(axis=1) / np.sqrt(np.where(energy > 0, energy, 1.0)), np.nan)
 
 
+def standardised(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, d) without mean, of length 1; a constant row stays 0."""
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
+    return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
+
+
+def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pearson's r of each row of (n, d) with each of (m, d): (n, m); 0 with a constant row."""
+    return np.asarray(standardised(first) @ standardised(second).T)
+
+
 def nmse(original: np.ndarray, restored: np.ndarray) -> float:
     """Error energy over signal energy of two signals of one shape; 0 is perfect, 1 is what a flat line scores."""
     return float(((original - restored) ** 2).sum() / (original**2).sum())

@@ -10,6 +10,7 @@ import numpy as np
 
 from neuroleon.evaluation.corpus import Statistic
 from neuroleon.evaluation.identification import ranks
+from neuroleon.evaluation.metrics import standardised
 
 SSIM_WINDOW = 11  # pixels of the Gaussian window of sigma 1.5 (Wang et al. 2004)
 _GREY = np.array([0.2125, 0.7154, 0.0721])  # Rec. 709, as scikit-image's rgb2gray
@@ -18,19 +19,7 @@ _GREY = np.array([0.2125, 0.7154, 0.0721])  # Rec. 709, as scikit-image's rgb2gr
 def pixel_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """PixCorr: Pearson's r over pixels and colours of two batches uint8 (n, H, W, 3), (n,); 0 for a flat picture."""
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (first, second))
-    return np.asarray((_standard(a) * _standard(b)).sum(axis=1))
-
-
-def _standard(rows: np.ndarray) -> np.ndarray:
-    """Rows without mean, of length 1; a constant row stays 0."""
-    centred = rows - rows.mean(axis=1, keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
-
-
-def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's r of each row of (n, d) with each of (m, d): (n, m)."""
-    return np.asarray(_standard(first) @ _standard(second).T)
+    return np.asarray((standardised(a) * standardised(b)).sum(axis=1))
 
 
 def two_way(similarity: np.ndarray, places: np.ndarray) -> np.ndarray:

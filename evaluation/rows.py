@@ -137,6 +137,7 @@ def likeliest(scores: Mapping[str, np.ndarray], answers: Sequence[str]) -> Given
     return {c: [answers[k] for k in rows.argmax(axis=1)] for c, rows in scores.items()}
 
 
-def different(answers: dict[str, list[str]]) -> Values:
-    """1 / (how often the trial's answer is given), so that the sum over trials is the number of different answers."""
-    return {c: np.array([1 / given.count(answer) for answer in given]) for c, given in answers.items()}
+def different(what: str, answers: dict[str, list[str]]) -> str:
+    """A remark: how many answers are different. No row: what one answer counts depends on all others, so trials cannot
+    be exchanged one by one, and no p would mean anything."""
+    return f"{what}: {', '.join(f'{c} {len(set(given))} of {len(given)}' for c, given in answers.items())}."

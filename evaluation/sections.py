@@ -110,7 +110,7 @@ def _summary_row(result: SetResult, task: TaskResult) -> list[str]:
         f"{control} {number(c.conditions[control].mean, c.unit)}" if control else "-",
         number(c.chance, c.unit),
         f"{baseline.method} {number(baseline.comparison.conditions['real'].mean, baseline.comparison.unit)}"
-        if baseline and c.unit == baseline.comparison.unit
+        if baseline and (c.unit, c.chance) == (baseline.comparison.unit, baseline.comparison.chance)
         else "-",
         estimate(c.gain, c.unit, sign=True),
     ]

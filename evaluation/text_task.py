@@ -81,9 +81,7 @@ def _likeness(rows: Rows, said: dict[str, list[str]], references: Sequence[Seque
         remarks.append("CIDEr is left out: pip install neuroleon[evaluation] brings what it needs.")
     errors = {c: text_metrics.each(text_metrics.word_errors, texts, references) for c, texts in said.items()}
     rows.corpus("word error rate (lower is better)", "errors per word", errors, ratio, better="lower")
-    rows.each("different sentences, of all answers", "share", different(said), None, better="neither")
-    counts_of = ", ".join(f"{c} {len(set(texts))} of {len(texts)}" for c, texts in said.items())
-    remarks.append(f"Different sentences: {counts_of}.")
+    remarks.append(different("Different sentences", said))
     return remarks
 
 

@@ -4,6 +4,7 @@ Covariances in their tangent space, common spatial patterns, xDAWN, task-related
 nearest training window, ridge regression to pictures, and EEGNet (eegnet.py).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
@@ -16,11 +17,11 @@ from neuroleon.evaluation.baselines.responses import (
     band_passed,
     canonical_correlations,
     centred,
-    correlations,
     sines,
     task_related_filters,
 )
 from neuroleon.evaluation.baselines.windows import Windows
+from neuroleon.evaluation.metrics import correlations
 
 BROAD_HZ, EVENT_HZ, RHYTHM_HZ, FLASH_HZ = (1.0, 40.0), (1.0, 20.0), (8.0, 30.0), (3.0, 40.0)
 BANDS_HZ = ((4.0, 8.0), (8.0, 12.0), (12.0, 16.0), (16.0, 20.0), (20.0, 26.0), (26.0, 36.0))
@@ -56,7 +57,7 @@ class Method(Protocol):
         ...
 
 
-class Classifier:
+class Classifier(ABC):
     """A method that is features and a scikit-learn classifier of them. `features` are fitted on the training side."""
 
     name, of_subject = "", True
@@ -77,9 +78,9 @@ class Classifier:
         """Fit the features to training windows, and return those: (n, d)."""
         return self.read(seen)
 
+    @abstractmethod
     def read(self, windows: Windows) -> np.ndarray:
         """Features (n, d) of windows."""
-        raise NotImplementedError
 
 
 def _logistic() -> Any:

@@ -1,22 +1,26 @@
-"""The page of a run of baselines alone: report.md and report.json."""
+"""The page of a run of baselines alone, beside its numbers as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neuroleon.common.files import atomic_folder, write_atomic, write_json
+from neuroleon.common.files import atomic_folder, write_json
 from neuroleon.evaluation.baselines.run import ACCURACY, BALANCED, BITS, Baselines
-from neuroleon.evaluation.report import require_free
+from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
+from neuroleon.evaluation.report import require_free, write_page
 from neuroleon.evaluation.results import BaselineResult
-from neuroleon.evaluation.stats import Comparison, Estimate
+from neuroleon.evaluation.stats import Comparison
+from neuroleon.evaluation.words import estimate, number
 
-_READING = """\
-Each method is fitted to the training side of a scheme and asked about the other; *best* is, fold by fold, the method
-that did best in cross-validation of the training side. *shuffled*: fed the EEG of another trial; *noise*: fed the
-trial's amplitude spectrum with random phases (what flickers stays); *constant*: the commonest answer of training.
-Balanced: a mean over the true answers, if all were equally frequent. Bits: log2 p of the true answer among the set's,
-calibrated by cross-validation of the training side, less what the frequencies of the answers alone score."""
+_READING = (
+    "Each method is fitted to the training side of a scheme and asked about the other; **best** is, fold by fold, the "
+    "method that did best in cross-validation of the training side. **shuffled**: fed the EEG of another trial; "
+    "**noise**: fed the trial's amplitude spectrum with random phases (what flickers stays); **constant**: the "
+    "commonest answer of training. Balanced: a mean over the true answers, if all were equally frequent. Bits: log2 p "
+    "of the true answer among the set's, calibrated by cross-validation of the training side, less what the "
+    "frequencies of the answers alone score. p is that of balanced accuracy against shuffled."
+)
 _HEAD = ("scheme", "method", "accuracy", "shuffled", "noise", "constant", "balanced", "shuffled", "chance", "bits", "p")
 
 
@@ -29,53 +33,47 @@ def write_baselines(found: Sequence[Baselines], facts: dict[str, Any], out: Path
     require_free(out)
     with atomic_folder(out) as folder:
         write_json(folder / "report.json", {"facts": facts, "sets": [asdict(one) for one in found]})
-        write_atomic(folder / "report.md", markdown(found, facts))
+        write_page(folder, "report", page_of(found, facts))
 
 
-def markdown(found: Sequence[Baselines], facts: dict[str, Any]) -> str:
-    """The page."""
-    lines = ["# Baselines", "", *(f"- {name}: {value}" for name, value in facts.items()), "", _READING]
+def page_of(found: Sequence[Baselines], facts: dict[str, Any]) -> list[Block]:
+    """The whole page."""
+    blocks: list[Block] = [
+        Heading(1, "Baselines"),
+        Bullets([f"{name}: {value}" for name, value in facts.items()]),
+        Text(_READING),
+    ]
     for one in found:
-        lines += ["", f"## {one.recipe}", ""]
+        blocks.append(Heading(2, one.recipe))
         if one.results:
-            lines += [baseline_table(one.results), ""]
-        lines += [f"- Left out: {reason}" for reason in one.left_out]
-        lines += [f"- {remark}" for remark in _remarks(one.results)]
-    return "\n".join(lines) + "\n"
+            blocks.append(_table(one.results))
+        if said := [*(f"Left out: {reason}" for reason in one.left_out), *_remarks(one.results)]:
+            blocks.append(Bullets(said))
+    return blocks
 
 
-def baseline_table(results: Sequence[BaselineResult]) -> str:
+def _table(results: Sequence[BaselineResult]) -> Table:
     """One row for each scheme and method: accuracies with intervals beside their controls, and bits."""
     by_row: dict[tuple[str, str], dict[str, Comparison]] = {}
     for result in results:
         by_row.setdefault((result.scheme, result.method), {})[result.comparison.metric] = result.comparison
-    rows = [_HEAD, ("---",) * len(_HEAD), *(_row(*key, metrics) for key, metrics in by_row.items())]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return Table(_HEAD, [_row(*key, metrics) for key, metrics in by_row.items()])
 
 
 def _row(scheme: str, method: str, metrics: dict[str, Comparison]) -> tuple[str, ...]:
     accuracy, evenly, bits = (metrics[name] for name in (ACCURACY, BALANCED, BITS))
-    others = [_number(accuracy.conditions[name].mean) for name in ("shuffled", "noise", "constant")]
     above = bits.conditions["real"].mean - bits.conditions["constant"].mean
     return (
         scheme,
         method,
-        _interval(accuracy.conditions["real"]),
-        *others,
-        _interval(evenly.conditions["real"]),
-        _number(evenly.conditions["shuffled"].mean),
-        f"{evenly.chance or 0:.3f}",
-        f"{above:+.2f}",
-        f"{evenly.p:.3f}",
+        estimate(accuracy.conditions["real"], "share"),
+        *(number(accuracy.conditions[name].mean, "share") for name in ("shuffled", "noise", "constant")),
+        estimate(evenly.conditions["real"], "share"),
+        number(evenly.conditions["shuffled"].mean, "share"),
+        number(evenly.chance, "share"),
+        number(above, "bits", sign=True),
+        f"{evenly.p:.4f}",
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{estimate.mean:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
 
 
 def _remarks(results: Sequence[BaselineResult]) -> list[str]:

@@ -28,12 +28,6 @@ def centred(signals: np.ndarray) -> np.ndarray:
     return signals - signals.mean(axis=-1, keepdims=True)
 
 
-def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of every row of (n, t) with every row of (m, t): (n, m)."""
-    a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in map(centred, (first, second)))
-    return a @ b.T
-
-
 def sines(hertz: float, n_times: int, sfreq: float = 200.0, harmonics: int = HARMONICS) -> np.ndarray:
     """Sine and cosine of a frequency and its harmonics that are left in the signal: (2 * harmonics, n_times)."""
     multiples = [k * hertz for k in range(1, harmonics + 1) if k * hertz < HIGHEST_HZ]

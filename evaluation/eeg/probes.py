@@ -20,11 +20,11 @@ from neuroleon.evaluation.baselines.responses import (
     band_passed,
     canonical_correlations,
     centred,
-    correlations,
     sines,
     task_related_filters,
 )
 from neuroleon.evaluation.eeg.plain import Codec
+from neuroleon.evaluation.metrics import correlations
 from neuroleon.evaluation.stats import Estimate, bootstrap_ci
 from neuroleon.evaluation.trials import Trial
 

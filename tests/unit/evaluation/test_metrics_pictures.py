@@ -8,7 +8,7 @@ import torch
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import sha256_file
-from neuroleon.evaluation import networks, picture_metrics
+from neuroleon.evaluation import metrics, networks, picture_metrics
 from neuroleon.evaluation.corpus import compare_corpus
 
 
@@ -33,7 +33,7 @@ def test_two_way_identification_is_over_all_pairs() -> None:
 
 def test_features_correlate_row_by_row() -> None:
     a, b = np.random.default_rng(0).normal(size=(4, 9)), np.random.default_rng(1).normal(size=(3, 9))
-    np.testing.assert_allclose(picture_metrics.correlations(a, b), np.corrcoef(a, b)[:4, 4:])
+    np.testing.assert_allclose(metrics.correlations(a, b), np.corrcoef(a, b)[:4, 4:])
 
 
 def test_ssim_is_torchmetrics() -> None:

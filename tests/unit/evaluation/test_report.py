@@ -96,6 +96,15 @@ def test_the_summary_has_verdict_control_and_baseline(folder: Path) -> None:
     assert "Left out: the set has no pictures." in left_out
 
 
+def test_a_baseline_that_chose_among_fewer_is_not_put_beside_the_model() -> None:
+    (known,) = set_result().baselines
+    fewer = replace(known, comparison=replace(known.comparison, chance=0.5))
+    for baseline, said in ((known, "TRCA 0.900"), (fewer, "-")):
+        page = as_markdown(page_of(report(sets=(set_result(baselines=(baseline,)),))))
+        row = next(line for line in page.splitlines() if line.startswith("| toy | eeg2label"))
+        assert row.split(" | ")[7] == said
+
+
 def test_verdicts_in_words() -> None:
     assert in_words(comparison(16, noise=3)) == "**above its controls**"
     assert in_words(comparison(16, oracle=20, within_class=16)) == "**above its controls**"  # these know the answer

@@ -201,7 +201,7 @@ def test_sentences_of_the_oracle_are_the_references(sound: Path) -> None:
     errors = found["word error rate (lower is better)"]
     assert (errors.conditions["real"].mean, errors.verdict) == (0.0, "below shuffled")
     assert errors.conditions["constant"].mean == pytest.approx(0.75 / 6)  # one word of six, of three labels of four
-    assert found["different sentences, of all answers"].conditions["real"].mean == pytest.approx(4 / 32)
+    assert any("Different sentences: real 4 of 32" in remark for remark in task.remarks)
     assert not [metric for metric in found if "the same class" in metric]
     assert any("against the same class, which has no other caption" in remark for remark in task.remarks)
     assert any("nrefs:1|" in remark for remark in task.remarks)
@@ -395,7 +395,7 @@ def test_likeliest_pictures_are_judged_where_the_true_one_is_scored(
 
 def test_a_model_that_ignores_the_eeg_is_at_chance(sound: Path) -> None:
     found = rows(run(sound, Guesser(0.97)))
-    assert len(found) == 38 and {c.verdict for c in found.values()} == {"at chance"}
+    assert len(found) == 36 and {c.verdict for c in found.values()} == {"at chance"}
 
 
 def test_being_sure_and_wrong_is_below_chance_in_bits(sound: Path) -> None:
