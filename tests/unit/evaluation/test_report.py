@@ -100,7 +100,7 @@ def test_a_baseline_that_chose_among_fewer_is_not_put_beside_the_model() -> None
     (known,) = set_result().baselines
     fewer = replace(known, comparison=replace(known.comparison, chance=0.5))
     for baseline, said in ((known, "TRCA 0.900"), (fewer, "-")):
-        page = as_markdown(page_of(report(sets=(set_result(baselines=(baseline,)),))))
+        page = as_markdown(page_of(report(baselines=(baseline,))))
         row = next(line for line in page.splitlines() if line.startswith("| toy | eeg2label"))
         assert row.split(" | ")[7] == said
 
