@@ -12,7 +12,7 @@ import os
 from bisect import bisect_right
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -207,24 +207,36 @@ class ShardReader:
         shard = self.shards[number]
         for _ in range(TRIES):
             path = shard.path()
-            table = self._tables[number] = shard.table(path)
-            if (file := _same(table)) is not None:
-                if len(self._tables) > TABLES:
-                    self._tables.popitem(last=False)
-                return file, table
+            # before the index, which may have to be loaded: what leaves the cache for it stays where it is open
+            if (file := _open(path)) is None:
+                continue
+            with ExitStack() as unless_kept:
+                unless_kept.callback(file.close)
+                table = shard.table(path)
+                if stamp(file) == table.stamp:
+                    self._tables[number] = table
+                    if len(self._tables) > TABLES:
+                        self._tables.popitem(last=False)
+                    unless_kept.pop_all()
+                    return file, table
         raise DataError(
             f"{shard.where}: it changes, or leaves the cache, before it can be read; stop what writes to it, or "
             "raise NEUROLEON_CACHE_GB"
         )
 
 
-def _same(table: Table) -> BinaryIO | None:
-    """The file that a table was made for, open; None if it is another now, or has left a crowded cache."""
+def _open(path: Path) -> BinaryIO | None:
+    """A file, or None if it has left a crowded cache."""
     try:
-        file = table.path.open("rb", buffering=0)
+        return path.open("rb", buffering=0)
     except FileNotFoundError:
         return None
-    if stamp(file) == table.stamp:
+
+
+def _same(table: Table) -> BinaryIO | None:
+    """The file that a table was made for, open; None if it is another now, or has left a crowded cache."""
+    file = _open(table.path)
+    if file is None or stamp(file) == table.stamp:
         return file
     file.close()
     return None

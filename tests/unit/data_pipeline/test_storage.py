@@ -405,6 +405,14 @@ def read_in_process(url: str, seed: int, answers: "multiprocessing.Queue") -> No
     answers.put([reader[i]["json"]["i"] for i in order] == order)
 
 
+def test_a_shard_that_leaves_the_cache_for_its_own_index_is_read(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEUROLEON_CACHE_GB", str((server.root / SHARD).stat().st_size / 1e9 + 5e-10))
+    assert numbers(server.url) == list(range(30))
+    assert not (Cache.of_environment().folder / digest(server.root / SHARD)).exists()
+
+
 def test_processes_share_a_cache_that_is_too_small_for_them(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEUROLEON_CACHE_GB", str(1.9 * (server.root / SHARD).stat().st_size / 1e9))
     context = multiprocessing.get_context("fork")  # as the workers of a DataLoader
