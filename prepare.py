@@ -54,7 +54,7 @@ def parser() -> ArgumentParser:
     embeddings.add_argument("--model", type=str, required=True, help="a folder or hub id that AutoModel loads")
     embeddings.add_argument("--out", type=Path, required=True, help="the .npz that is written")
     index = ArgumentParser(
-        description="Index shards that webdataset or tar wrote: .jpg, .png, .webp, .txt, .json, .npy, .cls.",
+        description="Index shards that webdataset or tar wrote: .jpg, .jpeg, .png, .webp, .txt, .json, .npy, .cls.",
         allow_abbrev=False,
     )
     index.add_argument("folder", type=Path, help="where the shards lie; indexes and a manifest are written beside them")

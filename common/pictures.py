@@ -24,7 +24,7 @@ def find_pictures(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
-        raise DataError(f"{folder}: no picture here; expected a folder with .png, .jpg or .webp files")
+        raise DataError(f"{folder}: no picture here; expected a folder with .png, .jpg, .jpeg or .webp files")
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from neuroleon.common.errors import DataError
 from neuroleon.common.pictures import decode_picture
 
-PICTURES = ("png", "jpg", "webp")
+PICTURES = ("png", "jpg", "jpeg", "webp")
 SUFFIXES = ("npy", "json", "txt", "cls", *PICTURES)
 MAX_MEMBER_BYTES = 64 * 2**20
 

@@ -105,6 +105,16 @@ def test_a_plain_tar_with_folders_and_capitals_is_read_as_webdataset_does(tmp_pa
     assert ShardReader(tmp_path / "set", "validation")[0]["jpg"].shape == (48, 40, 3)
 
 
+@pytest.mark.parametrize("suffix", ["jpeg", "JPEG"])
+def test_jpeg_is_a_suffix_of_pictures_as_jpg_is(tmp_path: Path, suffix: str) -> None:
+    tar(tmp_path / "s.tar", *((f"{i}.{suffix}", picture(i, "jpg")) for i in range(3)))
+    assert index_shards(tmp_path, {"train": ["*.tar"]}) == {"train": 3}
+    pictures = ShardPictures(tmp_path, "train", 32)
+    assert len(pictures) == 3 and pictures[2].shape == (32, 32, 3)
+    (first, *_) = ShardReader(tmp_path, "train")
+    np.testing.assert_array_equal(first["jpeg"], np.array(Image.open(io.BytesIO(picture(0, "jpg")))))
+
+
 def tar(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo, mode: str = "w") -> None:
     with tarfile.open(path, mode) as file:
         for member in members:
