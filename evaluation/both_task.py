@@ -34,8 +34,8 @@ def eeg2both(asked: Asked) -> TaskResult:
         for c, found in asked.pictures(spans).items()
     }
     rows = Rows(trials, indices, asked.seed)
-    rows.right("accuracy, label named by the sentence", said, len(labels))
-    rows.right("top-1, picture", drawn, len(set(answers)))
+    rows.right("accuracy, label named by the sentence", said, labels)
+    rows.right("top-1, picture", drawn, answers)
     agree = {c: agreement(said[c], drawn[c]) for c in said}
     chance = chance_agreement(said["real"], drawn["real"])
     rows.each("sentence and picture agree", "share", agree, chance)

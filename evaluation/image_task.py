@@ -34,9 +34,11 @@ def eeg2image(asked: Asked) -> TaskResult:
     drawn = asked.pictures(asked.feed.generate("eeg2image", indices, PICTURE))
     given: Given = {c: [answers[nearest_picture(p, candidates)] for p in found] for c, found in drawn.items()}
     rows = Rows(trials, indices, asked.seed)
-    n_answers = len(set(answers))
-    rows.right("top-1, generated picture", given, n_answers)
-    remarks = [f"{len(candidates)} pictures of {n_answers} answers; the nearest in pixels is what a drawing counts as."]
+    rows.right("top-1, generated picture", given, answers)
+    remarks = [
+        f"{len(candidates)} pictures of {len(set(answers))} answers; the nearest in pixels is what a drawing counts as."
+        " Chance is that of a picture drawn at random: more for an answer of several pictures."
+    ]
     compared = dict(drawn)
     if trials.majority in answers:
         compared["constant"] = np.stack([candidates[answers.index(str(trials.majority))]] * len(indices))
@@ -111,7 +113,13 @@ def _identify(rows: Rows, similarity: Values, trials: TrialSet, indices: Sequenc
     best = {c: by_answer(s, answers) for c, s in similarity.items()}
     names = next(iter(best.values()))[1]
     places = np.array([names.index(str(trials.trials[i].answer)) for i in indices])
-    rows.identification("drawing by features", {c: scores for c, (scores, _) in best.items()}, places)
+    scores = {c: found for c, (found, _) in best.items()}
+    rows.identification("drawing by features", scores, places, _sizes(names, answers))
+
+
+def _sizes(names: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+    """How many pictures each of `names` has among pictures with `answers` (n_names,)."""
+    return np.array([answers.count(name) for name in names])
 
 
 def _likelihood(asked: Asked, rows: Rows, indices: Sequence[int], pixels: np.ndarray, answers: list[str]) -> list[str]:
@@ -123,18 +131,19 @@ def _likelihood(asked: Asked, rows: Rows, indices: Sequence[int], pixels: np.nda
     bits = asked.feed.bits("eeg2image", indices, [[target, *candidates] for target in targets])
     found = {c: np.stack(b) for c, b in bits.items()}
     others = {c: b[:, 1:] for c, b in found.items()}
-    likely = {c: by_answer(b, [answers[k] for k in scored])[0] for c, b in others.items()}
-    lift = {c: by_answer(b - others["none"], [answers[k] for k in scored])[0] for c, b in others.items() if c != "none"}
-    names = list(dict.fromkeys(answers[k] for k in scored))
+    scored_answers = [answers[k] for k in scored]
+    likely = {c: by_answer(b, scored_answers)[0] for c, b in others.items()}
+    lift = {c: by_answer(b - others["none"], scored_answers)[0] for c, b in others.items() if c != "none"}
+    names = list(dict.fromkeys(scored_answers))
     kept = np.array([k for k, i in enumerate(indices) if trials.trials[i].answer in names])  # others cannot be right
     closed = Rows(trials, [indices[k] for k in kept.tolist()], asked.seed)
     if closed.n_trials > 1 and len(names) > 1:
         places = np.array([names.index(str(trials.trials[indices[k]].answer)) for k in kept.tolist()])
         likely, lift = ({c: s[kept] for c, s in scores.items()} for scores in (likely, lift))
-        closed.right("top-1, likeliest picture", likeliest(likely, names), len(names))
-        closed.right("top-1, picture made likelier", likeliest(lift, names), len(names))
-        closed.identification("picture by likelihood", likely, places)
-        closed.identification("picture made likelier", lift, places)
+        closed.right("top-1, likeliest picture", likeliest(likely, names), scored_answers)
+        closed.right("top-1, picture made likelier", likeliest(lift, names), scored_answers)
+        closed.identification("picture by likelihood", likely, places, _sizes(names, scored_answers))
+        closed.identification("picture made likelier", lift, places, _sizes(names, scored_answers))
         rows.take(closed)
     rows.each("log2 p of the true picture", "bits", {c: b[:, 0] for c, b in found.items()}, None)
     if len(scored) == len(pixels) == len(set(answers)):

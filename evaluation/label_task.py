@@ -29,9 +29,9 @@ def eeg2label(asked: Asked) -> TaskResult:
     bits = {c: np.stack(b) for c, b in asked.feed.bits("eeg2label", indices, [spans] * len(indices)).items()}
     best = likeliest(bits, labels)
     rows = Rows(trials, indices, asked.seed)
-    rows.right("accuracy, generated label", given, len(labels))
+    rows.right("accuracy, generated label", given, labels)
     rows.balanced("balanced accuracy, generated label", given, len(labels))
-    rows.right("accuracy, likeliest label", best, len(labels))
+    rows.right("accuracy, likeliest label", best, labels)
     rows.balanced("balanced accuracy, likeliest label", best, len(labels))
     rows.identification("label by likelihood", bits, places)
     own = np.arange(len(places))

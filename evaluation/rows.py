@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from neuroleon.evaluation.corpus import Statistic, compare_corpus, median, ratio
-from neuroleon.evaluation.identification import NWAY, TOP, expected_rank, identified
+from neuroleon.evaluation.identification import (
+    NWAY,
+    TOP,
+    chance_identified,
+    chance_median_rank,
+    expected_rank,
+    identified,
+    rank_chances,
+    top1_chance,
+)
 from neuroleon.evaluation.results import TaskResult, WindowValues
 from neuroleon.evaluation.stats import Better, Comparison, compare
 from neuroleon.evaluation.trials import TrialSet
@@ -41,9 +50,12 @@ class Rows:
         """Independent trials, of which an interval needs two."""
         return len(np.unique(self._clusters))
 
-    def right(self, metric: str, given: Given, n_answers: int) -> None:
-        """Share of trials whose given answer is the true one, beside the constant answer."""
-        self.each(metric, "share", self._right(given), 1 / n_answers)
+    def right(self, metric: str, given: Given, candidates: Sequence[str]) -> None:
+        """Share of trials whose given answer is the true one, beside the constant answer.
+
+        `candidates` are the answers of what was chosen among: an answer of several pictures is there several times.
+        """
+        self.each(metric, "share", self._right(given), top1_chance(candidates, self._answers.tolist()))
 
     def balanced(self, metric: str, given: Given, n_answers: int) -> None:
         """The mean over true answers of the share that is right, so that a frequent answer counts no more."""
@@ -69,18 +81,20 @@ class Rows:
         share = np.bincount(places) / len(places)
         self.each(metric, "bits", values, float(np.sum(share[share > 0] * np.log2(share[share > 0]))))
 
-    def identification(self, what: str, scores: Values, places: np.ndarray) -> None:
+    def identification(self, what: str, scores: Values, places: np.ndarray, sizes: np.ndarray | None = None) -> None:
         """n-way top-k and the median rank of the true candidate, scores (n_trials, n_candidates); see `identification`.
 
-        n is 2, 10, 50 and 200, where there are as many candidates.
+        n is 2, 10, 50 and 200, where there are as many candidates. Where these are the best of several each, `sizes`
+        (n_candidates,) says of how many: chance is exact for them.
         """
         n_candidates = next(iter(scores.values())).shape[1]
+        chances = rank_chances(np.ones(n_candidates, dtype=int) if sizes is None else sizes, places)
         for n, k in [(n, k) for n in NWAY if n <= n_candidates for k in TOP if k < n]:
             shares = {c: identified(s, places, n, k) for c, s in scores.items()}
-            self.each(f"{n}-way top-{k}, {what}", "share", shares, k / n)
+            self.each(f"{n}-way top-{k}, {what}", "share", shares, chance_identified(chances, n, k))
         ranks = {c: expected_rank(s, places) for c, s in scores.items()}
         metric = f"median rank among {n_candidates}, {what} (lower is better)"
-        self.corpus(metric, "rank", ranks, median, chance=(n_candidates + 1) / 2, better="lower")
+        self.corpus(metric, "rank", ranks, median, chance=chance_median_rank(chances), better="lower")
 
     def each(self, metric: str, unit: str, values: Values, chance: float | None, *, better: Better = "higher") -> None:
         """A measure that is a mean over trials."""

@@ -54,7 +54,7 @@ def _labels(asked: Asked, rows: Rows, indices: Sequence[int], said: dict[str, li
         for c, texts in said.items()
     }
     named = Rows(trials, [indices[place] for place in labelled], asked.seed)
-    named.right("accuracy, label named by the generated sentence", given, len(trials.label_texts))
+    named.right("accuracy, label named by the generated sentence", given, list(trials.label_texts))
     rows.take(named)
     return [unnamed("Sentences that name no label, or several", given)]
 

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroleon.evaluation.identification import by_answer, chosen_share, expected_rank, identified, ranks
+from neuroleon.evaluation.identification import (
+    by_answer,
+    chance_identified,
+    chance_median_rank,
+    chosen_share,
+    expected_rank,
+    identified,
+    rank_chances,
+    ranks,
+    top1_chance,
+)
 
 
 def enumerated(scores: list[int], place: int, n: int, k: int) -> float:
@@ -54,3 +64,32 @@ def test_ranks_and_their_expectation_under_ties() -> None:
 def test_an_answer_scores_what_its_best_candidate_does() -> None:
     scores, names = by_answer(np.array([[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]]), ["dog", "cat", "dog"])
     assert names == ["dog", "cat"] and scores.tolist() == [[2.0, 5.0], [4.0, 0.0]]
+
+
+@pytest.mark.parametrize("sizes", [(3, 2, 1), (1, 4, 1), (2, 2, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("frequencies", [(1, 1, 1, 1), (5, 2, 1, 3)])
+def test_chance_of_answers_with_unequally_many_pictures(sizes: tuple[int, ...], frequencies: tuple[int, ...]) -> None:
+    """Against every order that the scores of the pictures can have, each answer asked for as often as `frequencies`."""
+    pictures = [str(k) for k, size in enumerate(sizes) for _ in range(size)]
+    orders = np.array(list(permutations(range(len(pictures)))), dtype=float)
+    scores, _ = by_answer(orders, pictures)
+    places = np.repeat(np.arange(len(sizes)), frequencies[: len(sizes)])
+    chances = rank_chances(np.array(sizes), places)
+    everything = np.concatenate([expected_rank(scores, np.full(len(orders), place)) for place in places.tolist()])
+    counts = np.bincount(everything.astype(int), minlength=len(sizes) + 1)[1:]
+    np.testing.assert_allclose(chances, counts / len(everything), atol=1e-12)
+    assert chance_median_rank(chances) == np.median(everything)
+    for n, k in [(way, top) for way in range(2, len(sizes) + 1) for top in range(1, way)]:
+        brute = np.mean([identified(scores, np.full(len(orders), place), n, k).mean() for place in places.tolist()])
+        assert chance_identified(chances, n, k) == pytest.approx(brute, abs=1e-12)
+    best = np.array(pictures)[orders.argmax(axis=1)]
+    brute = np.mean([np.mean(best == str(place)) for place in places.tolist()])
+    assert top1_chance(pictures, [str(place) for place in places.tolist()]) == pytest.approx(brute)
+
+
+def test_chance_keeps_its_precision_with_hundreds_of_pictures() -> None:
+    sizes = np.repeat([1, 10, 30], [20, 20, 20])
+    chances = rank_chances(sizes, np.arange(60))
+    np.testing.assert_allclose(chances, 1 / 60, rtol=1e-9)  # asked equally often, one answer is at each rank
+    rare = rank_chances(sizes, np.zeros(1, dtype=int))
+    assert rare.sum() == pytest.approx(1) and rare[0] == pytest.approx(1 / sizes.sum())  # the largest score of all

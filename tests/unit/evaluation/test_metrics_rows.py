@@ -20,7 +20,7 @@ SET = SimpleNamespace(trials=TRIALS, clusters=np.arange(5), subjects=np.array([*
 def test_a_rare_answer_counts_as_much_in_balanced_accuracy() -> None:
     rows = Rows(SET, range(5), seed=0)  # type: ignore[arg-type]
     given = {c: ["a", "a", "a", None, "a"] for c in ("real", "shuffled")}
-    rows.right("accuracy", given, 2)
+    rows.right("accuracy", given, ["a", "b"])
     rows.balanced("balanced", given, 2)
     accuracy, balanced = rows.found
     assert (accuracy.n_subjects, rows.values[0].values["3"]) == (2, 0.0)

@@ -393,6 +393,28 @@ def test_likeliest_pictures_are_judged_where_the_true_one_is_scored(
     assert any("the 16 windows whose answer is among these" in remark for remark in result.tasks[0].remarks)
 
 
+def test_chance_is_of_the_pictures_that_there_are(sound: Path, tmp_path: Path) -> None:
+    """The first label has two pictures and 8 of 20 windows with one, each other label one picture and 4 windows."""
+
+    def two_of_the_first(record: dict[str, Any]) -> None:
+        number, meta = int(record["__key__"].split("-")[1]), record["json"]
+        if meta["label"] == LABELS[0]:
+            meta["image_key"] += str(number // 2 // 4)
+        elif number >= 8:
+            meta["image_key"] = None
+            del record["png"]
+
+    found = rows(run(edited(sound, tmp_path / "toy", two_of_the_first), Oracle(0.97), tasks=("eeg2image", "eeg2both")))
+    above = (8 * 2 + 12 * 1) / 20 / 5  # of five pictures
+    for metric in ("top-1, generated picture", "top-1, likeliest picture", "top-1, picture made likelier"):
+        assert found[metric].n_windows == 20 and found[metric].chance == pytest.approx(above)
+    assert found["top-1, picture"].chance == pytest.approx(0.25), "all 32 windows, equally many of each label"
+    against = 8 / 20 * 2 / 3 + 12 / 20 * (1 / 3 + 1 / 2 + 1 / 2) / 3  # one other label, of two pictures or of one
+    for what in ("picture by likelihood", "picture made likelier"):
+        assert found[f"2-way top-1, {what}"].chance == pytest.approx(against)
+        assert found[f"median rank among 4, {what} (lower is better)"].chance == 2.0
+
+
 def test_a_model_that_ignores_the_eeg_is_at_chance(sound: Path) -> None:
     found = rows(run(sound, Guesser(0.97)))
     assert len(found) == 36 and {c.verdict for c in found.values()} == {"at chance"}
