@@ -1,7 +1,7 @@
 """Baselines of one set: every method that fits it, under each split scheme, beside the controls that the model has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def _limited(windows: Windows, folds: Sequence[Fold], limit: int | None, scheme:
     """The folds with at most `limit` tested windows in all; what is not asked about is still learned from."""
     tested = np.concatenate([fold.test for fold in folds])
     drawn = tested[balanced(list(windows.answers[tested]), limit, seed, windows.recipe, "baselines", scheme)]
-    kept = [Fold(train=fold.train, test=np.intersect1d(fold.test, drawn)) for fold in folds]
+    kept = [replace(fold, test=np.intersect1d(fold.test, drawn)) for fold in folds]
     return [fold for fold in kept if len(fold.test)]
 
 
@@ -109,11 +109,9 @@ def _under_scheme(
     scheme: str, windows: Windows, folds: Sequence[Fold], seed: int
 ) -> tuple[list[BaselineResult], list[str]]:
     """Results of every method, of the best in each fold, and the methods that were left out."""
+    folds, fed, left_out = _controlled(windows, folds, seed)
     asked = windows.at(np.concatenate([fold.test for fold in folds]))
-    fed = fed_controls(asked, seed)
-    ends = np.cumsum([len(fold.test) for fold in folds])
     said: dict[str, list[Answered]] = {}
-    left_out = []
     n_methods = len(methods_for(windows, seed))
     if not n_methods:
         raise DataError("no method fits the set: its answers are pictures, of which there are fewer than two")
@@ -123,9 +121,8 @@ def _under_scheme(
             bar.set_description(f"{windows.recipe}, {scheme}, {make().name}")
             try:
                 answers = []
-                for fold, end in zip(folds, ends, strict=True):
-                    rows = np.arange(end - len(fold.test), end)
-                    answers.append(answered(make, windows, fold, {c: x.at(rows) for c, x in fed.items()}, seed))
+                for fold, conditions in zip(folds, fed, strict=True):
+                    answers.append(answered(make, windows, fold, conditions, seed))
                     bar.update()
             except DataError as error:
                 left_out.append(f"{make().name}: {error}")
@@ -142,6 +139,28 @@ def _under_scheme(
     which = ", ".join(f"{name} {chosen.count(name)}" for name in dict.fromkeys(chosen))
     remark = f"In each fold the method that did best in cross-validation of the training side (folds): {which}."
     return [*results, *_results(scheme, BEST, best, asked, seed, (*facts, remark, *_heldout(best)))], left_out
+
+
+def _controlled(
+    windows: Windows, folds: Sequence[Fold], seed: int
+) -> tuple[list[Fold], list[dict[str, Windows]], list[str]]:
+    """The folds whose EEG can be shuffled, what is fed in each, and why others are left out: no number without control.
+
+    Raises:
+        DataError: there is no such fold.
+    """
+    kept, fed, reasons = [], [], []
+    for fold in folds:
+        try:
+            fed.append(fed_controls(windows, fold, seed))
+        except DataError as error:
+            reasons.append(str(error))
+        else:
+            kept.append(fold)
+    if not kept:
+        raise DataError(f"in none of {len(folds)} folds can the EEG be shuffled: {reasons[0]}")
+    said = f"{len(reasons)} of {len(folds)} folds, whose EEG cannot be shuffled: {reasons[0]}" if reasons else ""
+    return kept, fed, [said] if said else []
 
 
 def _method(windows: Windows, seed: int, k: int) -> Method:

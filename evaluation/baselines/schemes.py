@@ -4,7 +4,7 @@ Nothing of a unit that is left out is learned from, and windows of one trial are
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,16 +24,31 @@ UNITS: dict[str, Callable[[Windows], np.ndarray]] = {  # from the widest to the 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Indices of the windows that are learned from, and of those that are asked."""
+    """One way to part the windows of a set, as indices in ascending order.
+
+    Attributes:
+        train: what is learned from.
+        held_out: the other side, nothing of which is learned from.
+        test: those of `held_out` that are asked about.
+    """
 
     train: np.ndarray
+    held_out: np.ndarray
     test: np.ndarray
+
+    @classmethod
+    def of(cls, train: np.ndarray, held_out: np.ndarray) -> "Fold":
+        """Asked about all that is held out."""
+        return cls(train=train, held_out=held_out, test=held_out)
+
+    def within(self, whole: np.ndarray) -> "Fold":
+        """The fold of windows that are themselves at the indices `whole`."""
+        return Fold(train=whole[self.train], held_out=whole[self.held_out], test=whole[self.test])
 
 
 def _recipe(windows: Windows, split: str, seed: int) -> list[Fold]:
     """The recipe's own: fitted to `train`, asked about `split`."""
-    fold = Fold(train=np.flatnonzero(windows.split == "train"), test=np.flatnonzero(windows.split == split))
-    return usable(windows, [fold])
+    return usable(windows, [Fold.of(*(np.flatnonzero(windows.split == side) for side in ("train", split)))])
 
 
 def _in_subject(windows: Windows, split: str, seed: int) -> list[Fold]:
@@ -48,7 +63,7 @@ def _in_subject(windows: Windows, split: str, seed: int) -> list[Fold]:
         except DataError as error:
             reasons.append(str(error))
         else:
-            folds += [Fold(train=own[fold.train], test=own[fold.test]) for fold in found]
+            folds += [fold.within(own) for fold in found]
     if not folds:
         raise DataError(f"no subject can be tested alone: {reasons[0]}")
     return folds
@@ -119,7 +134,7 @@ def leave_out(windows: Windows, unit: str, most: int | None, seed: int) -> list[
         parts = folds.split(names, windows.answers, names)
     else:
         parts = GroupKFold(most, shuffle=True, random_state=seed).split(names, groups=names)
-    return usable(windows, [Fold(train=train, test=test) for train, test in parts])
+    return usable(windows, [Fold.of(train, held_out) for train, held_out in parts])
 
 
 def usable(windows: Windows, folds: list[Fold]) -> list[Fold]:
@@ -130,7 +145,7 @@ def usable(windows: Windows, folds: list[Fold]) -> list[Fold]:
     """
     kept, reason = [], ""
     for fold in folds:
-        train = fold.train[~np.isin(windows.trials[fold.train], windows.trials[fold.test])]
+        train = fold.train[~np.isin(windows.trials[fold.train], windows.trials[fold.held_out])]
         missing = set(windows.answers) - set(windows.answers[train])
         if not len(train) or not len(fold.test):
             reason = f"{len(train)} windows to learn from and {len(fold.test)} to ask about; both sides need some"
@@ -139,7 +154,7 @@ def usable(windows: Windows, folds: list[Fold]) -> list[Fold]:
         elif len(np.unique(windows.answers)) < 2:
             reason = "there is a single answer, and nothing to tell apart"
         else:
-            kept.append(Fold(train=train, test=fold.test))
+            kept.append(replace(fold, train=train))
     if not kept:
         raise DataError(reason)
     return kept
@@ -155,7 +170,7 @@ def inner_folds(windows: Windows, fold: Fold, most: int, seed: int) -> tuple[str
         DataError: the training side cannot be parted at all.
     """
     train, reason = windows.at(fold.train), ""
-    asked = windows.at(fold.test)
+    asked = windows.at(fold.held_out)
     for unit in ("picture", "subject", "session", "recording", "trial"):
         here, there = UNITS[unit](train), UNITS[unit](asked)
         if np.isin(there, here).any() or (here == "").any():
@@ -165,5 +180,5 @@ def inner_folds(windows: Windows, fold: Fold, most: int, seed: int) -> tuple[str
         except DataError as error:
             reason = str(error)
         else:
-            return unit, [Fold(train=fold.train[f.train], test=fold.train[f.test]) for f in found]
+            return unit, [inner.within(fold.train) for inner in found]
     raise DataError(f"no cross-validation on the training side: {reason}")

@@ -93,36 +93,40 @@ def candidates(train: Windows, test: Windows) -> np.ndarray:
     return np.unique(train.answers if train.has_labels else test.answers)
 
 
-def fed_controls(asked: Windows, seed: int) -> dict[str, Windows]:
-    """The tested windows with their own EEG, with that of another trial of the same channels, and with noise.
+def fed_controls(windows: Windows, fold: Fold, seed: int) -> dict[str, Windows]:
+    """The tested windows of a fold with their own EEG, with that of another trial of the same channels, and with noise.
 
+    The other trial is held out as well, be it asked about or not: EEG that was learned from would bring its answer.
     Where a montage has too few trials to shuffle among, all windows are asked about on the channels that all have.
 
     Raises:
-        DataError: one trial holds more than half of the windows, so nothing can be shuffled.
+        DataError: one trial has more than half of the windows that are held out, so nothing can be shuffled.
     """
+    held_out = windows.at(fold.held_out)
     try:
-        other = _shuffled(asked, seed)
+        other = _shuffled(held_out, seed)
     except DataError:
-        eeg_uV = asked.eeg_uV.copy()
-        eeg_uV[:, ~np.all(asked.has, axis=0)] = np.nan
-        asked = asked.fed(eeg_uV, asked.scale_uV)
-        other = _shuffled(asked, seed)
-    rng = generator("baselines", "noise", seed, asked.recipe)
-    noise = np.stack([phase_randomised(eeg, rng) for eeg in asked.eeg_uV])
+        eeg_uV = held_out.eeg_uV.copy()
+        eeg_uV[:, ~np.all(held_out.has, axis=0)] = np.nan
+        held_out = held_out.fed(eeg_uV, held_out.scale_uV)
+        other = _shuffled(held_out, seed)
+    rows = np.searchsorted(fold.held_out, fold.test)
+    asked, lent = held_out.at(rows), held_out.at(other[rows])
+    rngs = (generator("noise", seed, key) for key in asked.key.tolist())  # as in `feed`
+    noise = np.stack([phase_randomised(eeg, rng) for eeg, rng in zip(asked.eeg_uV, rngs, strict=True)])
     return {
         "real": asked,
-        "shuffled": asked.fed(asked.eeg_uV[other], asked.scale_uV[other]),
+        "shuffled": asked.fed(lent.eeg_uV, lent.scale_uV),
         "noise": asked.fed(noise, asked.scale_uV),
     }
 
 
-def _shuffled(asked: Windows, seed: int) -> np.ndarray:
+def _shuffled(windows: Windows, seed: int) -> np.ndarray:
     """Whose EEG each window gets: (n,), another trial's of the same montage."""
-    other = np.arange(len(asked))
-    for number, has in enumerate(np.unique(asked.has, axis=0)):
-        rows = np.flatnonzero((asked.has == has).all(axis=1))
-        other[rows] = rows[derangement(asked.trials[rows], generator("baselines", "shuffled", seed, number))]
+    other = np.arange(len(windows))
+    for number, has in enumerate(np.unique(windows.has, axis=0)):
+        rows = np.flatnonzero((windows.has == has).all(axis=1))
+        other[rows] = rows[derangement(windows.trials[rows], generator("baselines", "shuffled", seed, number))]
     return other
 
 

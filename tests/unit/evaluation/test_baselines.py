@@ -18,8 +18,8 @@ from neuroleon.evaluation.baselines import run
 from neuroleon.evaluation.baselines.methods import Cca, Nearest, RidgeToPictures, Trca, frequencies
 from neuroleon.evaluation.baselines.page import write_baselines
 from neuroleon.evaluation.baselines.run import ACCURACY, BALANCED, BEST, BITS, Baselines, baselines
-from neuroleon.evaluation.baselines.schemes import SCHEMES, UNITS, folds_of, inner_folds
-from neuroleon.evaluation.baselines.scoring import BySubject, Calibration, fed_controls
+from neuroleon.evaluation.baselines.schemes import SCHEMES, UNITS, Fold, folds_of, inner_folds
+from neuroleon.evaluation.baselines.scoring import Answered, BySubject, Calibration, answered, fed_controls
 from neuroleon.evaluation.baselines.windows import Windows, load_windows
 from neuroleon.evaluation.stats import Comparison
 from neuroleon.evaluation.trials import load_trials
@@ -56,6 +56,11 @@ def toy_set(folder: Path, label_of: Callable[[np.random.Generator, int], int], a
         write_shard(shard_path(folder, split, 0), records, required=("json", "npy"))
     write_manifest(folder)
     return folder
+
+
+def all_of(windows: Windows) -> Fold:
+    """A fold that is asked about every window."""
+    return Fold.of(np.arange(0), np.arange(len(windows)))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +182,7 @@ def test_subjects_keep_the_channels_that_their_own_recordings_have(sound: Path) 
 
     fitted = BySubject(Counting, seen, asked, ["a", "b"])
     assert counts == [6, 5]
-    for windows in fed_controls(asked, 0).values():
+    for windows in fed_controls(asked, all_of(asked), 0).values():
         assert np.isfinite(fitted.scores(windows, np.array(sorted(LABELS)))).all()
 
 
@@ -198,21 +203,61 @@ def test_few_windows_go_before_a_channel_goes(n_without: int, n_windows: int, n_
 
 def test_shuffled_windows_are_of_other_trials() -> None:
     windows = made_windows(noise(24), ["x", "y"] * 12, trials=[f"t{i // 3}" for i in range(24)])
-    other = fed_controls(windows, 0)["shuffled"].eeg_uV
+    other = fed_controls(windows, all_of(windows), 0)["shuffled"].eeg_uV
     source = [int(np.flatnonzero((windows.eeg_uV == eeg).all(axis=(1, 2)))[0]) for eeg in other]
     assert (windows.trials[source] != windows.trials).all() and sorted(source) == list(range(24))
 
 
+@pytest.mark.parametrize("scheme", ["in-subject", "leave-one-subject-out", "recording-out"])
+@pytest.mark.parametrize("limit", [None, 12])
+def test_no_shuffled_eeg_was_learned_from(scheme: str, limit: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method would know the answer of the other trial by heart, and be surer of it than of anything new."""
+    people = [f"s{i // 24}" for i in range(96)]
+    windows = made_windows(noise(96), ["x", "y"] * 48, subjects=people, recordings=[f"r{i // 6}" for i in range(96)])
+    source = {eeg.tobytes(): i for i, eeg in enumerate(windows.eeg_uV)}
+    monkeypatch.setattr(run, "methods_for", lambda windows, seed: [Nearest()])
+    asked = []
+
+    def checked(make: object, windows: Windows, fold: Fold, fed: dict[str, Windows], seed: int) -> Answered:
+        lent = {source[eeg.tobytes()] for eeg in fed["shuffled"].eeg_uV}
+        assert lent <= set(fold.held_out.tolist()) and not lent & set(fold.train.tolist())
+        assert (fed["shuffled"].key == windows.key[fold.test]).all() and len(lent) == len(fold.test)
+        asked.extend(fold.test.tolist())
+        return answered(make, windows, fold, fed, seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "answered", checked)
+    folds = run._limited(windows, folds_of(scheme, windows, "validation", 0), limit, scheme, 0)
+    run._under_scheme(scheme, windows, folds, 0)
+    assert len(asked) == (limit or 96)
+
+
+def test_a_fold_that_cannot_be_shuffled_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fourth recording is one trial: its EEG has no control, so it has no number."""
+    trials = ["long" if i % 4 == 3 else f"t{i}" for i in range(96)]
+    windows = made_windows(noise(96), [*"xxxxyyyy"] * 12, trials=trials)
+    monkeypatch.setattr(run, "methods_for", lambda windows, seed: [Nearest()])
+    folds = folds_of("recording-out", windows, "validation", 0)
+    results, left_out = run._under_scheme("recording-out", windows, folds, 0)
+    assert [one.comparison.n_windows for one in results] == [72] * 6
+    assert left_out == [
+        "1 of 4 folds, whose EEG cannot be shuffled: 1 trial(s), the largest with 24 of 24 windows: no EEG of another "
+        "trial to shuffle in; evaluate more trials (raise --limit or add data)"
+    ]
+    with pytest.raises(DataError, match="in none of 1 folds can the EEG be shuffled"):
+        run._under_scheme("recording-out", windows, folds[3:], 0)
+
+
 def test_one_long_trial_cannot_be_shuffled() -> None:
+    windows = made_windows(noise(24), ["x", "y"] * 12, trials=["t0"] * 20 + ["t1"] * 4)
     with pytest.raises(DataError, match="largest with 20 of 24"):
-        fed_controls(made_windows(noise(24), ["x", "y"] * 12, trials=["t0"] * 20 + ["t1"] * 4), 0)
+        fed_controls(windows, all_of(windows), 0)
 
 
 def test_where_a_montage_is_one_trial_only_channels_of_all_are_asked_about() -> None:
     eeg = noise(24)
     eeg[:6, 0] = np.nan
     windows = made_windows(eeg, ["x", "y"] * 12, trials=[f"t{i // 6}" for i in range(24)])
-    for fed in fed_controls(windows, 0).values():
+    for fed in fed_controls(windows, all_of(windows), 0).values():
         assert np.isnan(fed.eeg_uV[:, 0]).all() and not np.isnan(fed.eeg_uV[:, 1:]).any()
 
 
