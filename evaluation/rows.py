@@ -55,7 +55,8 @@ class Rows:
 
         `candidates` are the answers of what was chosen among: an answer of several pictures is there several times.
         """
-        self.each(metric, "share", self._right(given), top1_chance(candidates, self._answers.tolist()))
+        chance = top1_chance(candidates, self._answers.tolist())
+        self.each(metric, "share", self._right(given), chance, n_answers=len(set(candidates)))
 
     def balanced(self, metric: str, given: Given, n_answers: int) -> None:
         """The mean over true answers of the share that is right, so that a frequent answer counts no more."""
@@ -96,7 +97,16 @@ class Rows:
         metric = f"median rank among {n_candidates}, {what} (lower is better)"
         self.corpus(metric, "rank", ranks, median, chance=chance_median_rank(chances), better="lower")
 
-    def each(self, metric: str, unit: str, values: Values, chance: float | None, *, better: Better = "higher") -> None:
+    def each(
+        self,
+        metric: str,
+        unit: str,
+        values: Values,
+        chance: float | None,
+        *,
+        better: Better = "higher",
+        n_answers: int | None = None,
+    ) -> None:
         """A measure that is a mean over trials."""
         row = compare(
             metric,
@@ -107,6 +117,7 @@ class Rows:
             chance=chance,
             seed=self._seed,
             better=better,
+            n_answers=n_answers,
         )
         self.found.append(row)
         real = dict(zip(self._keys, map(float, values["real"]), strict=True))

@@ -110,7 +110,7 @@ def _summary_row(result: SetResult, task: TaskResult) -> list[str]:
         f"{control} {number(c.conditions[control].mean, c.unit)}" if control else "-",
         number(c.chance, c.unit),
         f"{baseline.method} {number(baseline.comparison.conditions['real'].mean, baseline.comparison.unit)}"
-        if baseline and (c.unit, c.chance) == (baseline.comparison.unit, baseline.comparison.chance)
+        if baseline and c.n_answers is not None and c.n_answers == baseline.comparison.n_answers
         else "-",
         estimate(c.gain, c.unit, sign=True),
     ]

@@ -74,13 +74,14 @@ class Comparison:
     """One number beside its controls.
 
     Attributes:
-        unit: "share" of windows that are right, or "bits".
+        unit: "share" of windows that are right, "bits", or what a measure is counted in.
         chance: None where there is none.
         gain: real minus shuffled, paired, with its interval over trials.
         p: of the gain, of this number alone; `p_holm` is corrected for all numbers of the set.
         over_subjects: the gain with its interval over subjects, who are drawn whole: what to expect of other people.
             None for one subject.
         better: whether more of it is better, less, or neither.
+        n_answers: how many answers were chosen from, where one was; shares of different choices are not comparable.
     """
 
     metric: str
@@ -96,6 +97,7 @@ class Comparison:
     n_subjects: int | None = None
     p_holm: float | None = None
     better: Better = "higher"
+    n_answers: int | None = None
 
 
 def verdict(gain: Estimate, p: float) -> Verdict:
@@ -115,6 +117,7 @@ def compare(
     seed: int,
     subjects: np.ndarray | None = None,
     better: Better = "higher",
+    n_answers: int | None = None,
 ) -> Comparison:
     """Put the values (n_windows,) of each condition beside each other; `values` has "real" and "shuffled" at least.
 
@@ -138,6 +141,7 @@ def compare(
         over_subjects=None if subjects is None or n_subjects == 1 else bootstrap_ci(difference, subjects, seed=seed),
         n_subjects=n_subjects,
         better=better,
+        n_answers=n_answers,
     )
 
 

@@ -15,9 +15,8 @@ from neuroleon.evaluation.words import estimate, number
 
 _READING = (
     "Each method is fitted to the training side of a scheme and asked about the other; **best** is, fold by fold, the "
-    "method that did best in cross-validation of the training side. **shuffled**: fed the EEG of another trial that was not "
-    "learned from; "
-    "**noise**: fed the trial's amplitude spectrum with random phases (what flickers stays); **constant**: the "
+    "method that did best in cross-validation of the training side. **shuffled**: fed the EEG of another trial that is "
+    "held out too; **noise**: fed the trial's amplitude spectrum with random phases (what flickers stays); **constant**: the "
     "commonest answer of training. Balanced: a mean over the true answers, if all were equally frequent. Bits: log2 p "
     "of the true answer among the set's, calibrated by cross-validation of the training side, less what the "
     "frequencies of the answers alone score. p is that of balanced accuracy against shuffled."

@@ -208,7 +208,8 @@ def _results(
     names, index, counts = np.unique(asked.answers, return_inverse=True, return_counts=True)
     weights = len(index) / (len(names) * counts[index])
     share = counts / len(index)
-    chance = float(np.mean([1 / one.logprobs["real"].shape[1] for one in answers]))
+    n_choices = [one.logprobs["real"].shape[1] for one in answers]
+    chance = float(np.mean([1 / n for n in n_choices]))
     rows: list[tuple[str, str, dict[str, np.ndarray], float]] = [
         (ACCURACY, "share", right, chance),
         (BALANCED, "share", {c: values * weights for c, values in evenly.items()}, chance),
@@ -219,7 +220,16 @@ def _results(
         BaselineResult(
             method=method,
             scheme=scheme,
-            comparison=compare(metric, unit, values, asked.trials, chance=level, seed=seed, subjects=asked.subjects),
+            comparison=compare(
+                metric,
+                unit,
+                values,
+                asked.trials,
+                chance=level,
+                seed=seed,
+                subjects=asked.subjects,
+                n_answers=n_choices[0] if len(set(n_choices)) == 1 else None,
+            ),
             remarks=(*remarks, *auc),
         )
         for metric, unit, values, level in rows

@@ -30,25 +30,32 @@ class Fold:
         train: what is learned from.
         held_out: the other side, nothing of which is learned from.
         test: those of `held_out` that are asked about.
+        choices: the answers to choose from, in order: labels, which training knows; in a set without labels the
+            pictures of the held-out side, asked about or not, which may all be new.
     """
 
     train: np.ndarray
     held_out: np.ndarray
     test: np.ndarray
+    choices: np.ndarray
 
     @classmethod
-    def of(cls, train: np.ndarray, held_out: np.ndarray) -> "Fold":
-        """Asked about all that is held out."""
-        return cls(train=train, held_out=held_out, test=held_out)
+    def of(
+        cls, windows: Windows, train: np.ndarray, held_out: np.ndarray, pictures: frozenset[str] = frozenset()
+    ) -> "Fold":
+        """Asked about all that is held out; `pictures` are held out too, though none of `windows` shows them."""
+        answers = windows.answers if windows.has_labels else [*windows.answers[held_out], *pictures]
+        return cls(train=train, held_out=held_out, test=held_out, choices=np.unique(answers))
 
     def within(self, whole: np.ndarray) -> "Fold":
         """The fold of windows that are themselves at the indices `whole`."""
-        return Fold(train=whole[self.train], held_out=whole[self.held_out], test=whole[self.test])
+        return replace(self, train=whole[self.train], held_out=whole[self.held_out], test=whole[self.test])
 
 
 def _recipe(windows: Windows, split: str, seed: int) -> list[Fold]:
     """The recipe's own: fitted to `train`, asked about `split`."""
-    return usable(windows, [Fold.of(*(np.flatnonzero(windows.split == side) for side in ("train", split)))])
+    train, held_out = (np.flatnonzero(windows.split == side) for side in ("train", split))
+    return usable(windows, [Fold.of(windows, train, held_out, windows.shown[split])])
 
 
 def _in_subject(windows: Windows, split: str, seed: int) -> list[Fold]:
@@ -134,7 +141,7 @@ def leave_out(windows: Windows, unit: str, most: int | None, seed: int) -> list[
         parts = folds.split(names, windows.answers, names)
     else:
         parts = GroupKFold(most, shuffle=True, random_state=seed).split(names, groups=names)
-    return usable(windows, [Fold.of(train, held_out) for train, held_out in parts])
+    return usable(windows, [Fold.of(windows, train, held_out) for train, held_out in parts])
 
 
 def usable(windows: Windows, folds: list[Fold]) -> list[Fold]:

@@ -88,11 +88,6 @@ def owners(train: Windows, test: Windows) -> list[str]:
     return found
 
 
-def candidates(train: Windows, test: Windows) -> np.ndarray:
-    """The answers to choose from: labels of training; of pictures those of the tested side, which may all be new."""
-    return np.unique(train.answers if train.has_labels else test.answers)
-
-
 def fed_controls(windows: Windows, fold: Fold, seed: int) -> dict[str, Windows]:
     """The tested windows of a fold with their own EEG, with that of another trial of the same channels, and with noise.
 
@@ -139,7 +134,7 @@ def answered(
         DataError: the training side cannot be cross-validated.
     """
     train, test = windows.at(fold.train), fed["real"]
-    names, own = candidates(train, test), owners(train, test) if make().of_subject else []
+    names, own = fold.choices, owners(train, test) if make().of_subject else []
     unit, heldout = _held_out(make, windows, fold, own, seed)
     calibration = Calibration.fit(heldout)
     prior = log_frequencies(train, names)
@@ -174,7 +169,7 @@ def _held_out(
     found = []
     for inner in folds:
         train, test = windows.at(inner.train), windows.at(inner.test)
-        names = candidates(train, test)
+        names = inner.choices
         scores = BySubject(make, train, test, own).scores(test, names)
         found.append((scores, np.searchsorted(names, test.answers), log_frequencies(train, names)))
     if all(len(prior) < 2 for _, _, prior in found):

@@ -29,6 +29,8 @@ class Windows:
         has_code: the stimulus is known sample by sample, so responses are locked to it.
         has_labels: answers are labels, not pictures.
         features: picture's key -> (its answer, float32 features (d,)).
+        shown: split -> the answers of all pictures that it holds, of which a model chooses, also where only some of its
+            windows are here.
     """
 
     recipe: str
@@ -47,6 +49,7 @@ class Windows:
     has_code: bool
     has_labels: bool
     features: Mapping[str, tuple[str, np.ndarray]]
+    shown: Mapping[str, frozenset[str]]
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -122,6 +125,7 @@ def load_windows(
         has_code=all("stimulus" in meta for meta in metas),
         has_labels=all(meta.get("label") is not None for meta in metas),
         features=_features(folder, sets, picture_features),
+        shown={one.split: frozenset(answer for answer, _ in one.pictures.values()) for one in sets},
     )
 
 

@@ -45,7 +45,7 @@ def scores(n_right: int) -> np.ndarray:
 def comparison(n_right: int = 16, **others: int) -> Comparison:
     values = {"sham": scores(3), "shuffled": scores(2), "real": scores(n_right)}
     values |= {name.replace("_", " "): scores(n) for name, n in others.items()}
-    return compare("accuracy, generated label", "share", values, CLUSTERS, chance=0.05, seed=0)
+    return compare("accuracy, generated label", "share", values, CLUSTERS, chance=0.05, seed=0, n_answers=20)
 
 
 def label_task(n_right: int = 16, answers: tuple[str, ...] = ("north", "east", "south")) -> TaskResult:

@@ -38,6 +38,7 @@ def made_windows(
         "has_code": False,
         "has_labels": True,
         "features": {},
+        "shown": {split: frozenset() for split in ("train", "validation", "test")},
     }
     return Windows(**facts | others)  # type: ignore[arg-type]
 

@@ -60,7 +60,7 @@ def toy_set(folder: Path, label_of: Callable[[np.random.Generator, int], int], a
 
 def all_of(windows: Windows) -> Fold:
     """A fold that is asked about every window."""
-    return Fold.of(np.arange(0), np.arange(len(windows)))
+    return Fold.of(windows, np.arange(0), np.arange(len(windows)))
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,36 @@ def test_the_recipe_is_asked_what_a_model_is_asked(sound: Path) -> None:
 def test_the_test_split_is_seen_only_where_it_is_asked_for(sound: Path, scheme: str) -> None:
     assert "test" not in run._windows(sound, scheme, "validation", None, 0, None).split
     assert "test" in run._windows(sound, scheme, "test", None, 0, None).split
+
+
+def test_pictures_are_chosen_from_all_of_the_split_as_a_model_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set without labels, of which few windows are asked about."""
+    rng, rate = np.random.default_rng(0), 200
+    for split, names in {"train": "abcdef", "validation": "uvwxyz"}.items():
+        records = []
+        for i, name in enumerate(names * 6):
+            meta = {
+                "recipe": "toy", "subject": "s", "recording": split, "group": "", "split": split, "ch_names": ["Oz"],
+                "positions": [[0.0, -1.0, 0.1]], "sfreq": float(rate), "scale_uV": 10.0, "label": None, "texts": [],
+                "label_text": None, "question": None, "image_key": name, "onset_s": i * 3.0,
+            }  # fmt: skip
+            picture = np.full((8, 8, 3), 9 * ord(name) % 256, np.uint8)
+            eeg = rng.normal(size=(1, rate)).astype(np.float16)
+            records.append({"__key__": f"{split}-{i}", "npy": eeg, "json": meta, "png": picture})
+        write_shard(shard_path(tmp_path / "toy", split, 0), records, required=("json", "npy"))
+    write_manifest(tmp_path / "toy")
+    windows = run._windows(tmp_path / "toy", "recipe", "validation", 4, 0, None)
+    (fold,) = folds_of("recipe", windows, "validation", 0)
+    assert len(set(windows.answers[fold.test])) == 4 and fold.choices.tolist() == [*"uvwxyz"]
+    found = baselines(tmp_path / "toy", "validation", ["recipe"], 4, 0)
+    accuracy, model = found.results[0].comparison, load_trials(tmp_path / "toy", "validation", 4, 0)
+    assert accuracy.n_windows == 4 and accuracy.n_answers == len(model.pictures) == 6
+    assert accuracy.chance == pytest.approx(1 / 6)
+    windows = run._windows(tmp_path / "toy", "picture-out", "validation", 4, 0, None)
+    for fold in run._limited(windows, folds_of("picture-out", windows, "validation", 0), 4, "picture-out", 0):
+        assert len(fold.choices) > 1 and fold.choices.tolist() == sorted(set(windows.answers[fold.held_out]))
 
 
 def test_a_limit_bounds_what_is_asked_not_what_is_learned(sound: Path) -> None:

@@ -98,8 +98,8 @@ def test_the_summary_has_verdict_control_and_baseline(folder: Path) -> None:
 
 def test_a_baseline_that_chose_among_fewer_is_not_put_beside_the_model() -> None:
     (known,) = set_result().baselines
-    fewer = replace(known, comparison=replace(known.comparison, chance=0.5))
-    for baseline, said in ((known, "TRCA 0.900"), (fewer, "-")):
+    fewer, varying = (replace(known, comparison=replace(known.comparison, n_answers=n)) for n in (19, None))
+    for baseline, said in ((known, "TRCA 0.900"), (fewer, "-"), (varying, "-")):
         page = as_markdown(page_of(report(baselines=(baseline,))))
         row = next(line for line in page.splitlines() if line.startswith("| toy | eeg2label"))
         assert row.split(" | ")[7] == said

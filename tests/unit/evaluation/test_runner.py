@@ -16,9 +16,11 @@ from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manife
 from neuroleon.evaluation.answers import GREEDY
 from neuroleon.evaluation.feed import Feed
 from neuroleon.evaluation.ledger import FILE
+from neuroleon.evaluation.page import as_markdown
 from neuroleon.evaluation.report import write_report
 from neuroleon.evaluation.results import Report, SetResult
 from neuroleon.evaluation.runner import Evaluation, evaluate, evaluate_folder
+from neuroleon.evaluation.sections import page_of
 from neuroleon.evaluation.stats import Comparison
 from neuroleon.evaluation.trials import load_trials
 from neuroleon.signals.window import Window
@@ -294,6 +296,22 @@ def test_classical_methods_get_the_folder_of_windows_before_events(
     monkeypatch.setattr("neuroleon.evaluation.runner.load_trials", lambda *args: load_trials(*args[:4]))
     run(sound, Oracle(0.97), tasks=("eeg2label",), limit=8, baselines=True)
     assert given == [None, tmp_path]
+
+
+def test_without_labels_the_model_and_the_baselines_choose_from_the_same_pictures(sound: Path, tmp_path: Path) -> None:
+    """Three windows of three pictures, of four that the split has: the summary puts the two beside each other."""
+
+    def unlabelled(record: dict[str, Any]) -> None:
+        record["json"] |= {"label": None, "label_text": None, "question": None, "texts": []}
+
+    report = report_of(
+        edited(sound, tmp_path / "toy", unlabelled), Oracle(0.97), tasks=("eeg2image",), limit=3, baselines=True
+    )
+    (result,) = report.sets
+    numbers = [result.tasks[0].comparisons[0], *(b.comparison for b in result.baselines)]
+    assert {(c.n_windows, c.n_answers) for c in numbers} == {(3, 4)}
+    row = next(line for line in as_markdown(page_of(report)).splitlines() if line.startswith("| toy | eeg2image"))
+    assert "| ridge to pictures " in row or "| best " in row
 
 
 def test_what_two_trials_cannot_tell_does_not_lose_the_report(sound: Path) -> None:
