@@ -195,7 +195,7 @@ def evaluate_model(argv: Sequence[str]) -> None:
         if result.audit.confounded:
             print(f"{result.recipe}: {result.audit.confounded}")
         for task in result.tasks:
-            for c in task.comparisons[:1]:
+            if c := task.primary:
                 real, shuffled = (estimate(c.conditions[name], c.unit) for name in ("real", "shuffled"))
                 print(f"{result.recipe} {task.task}: {c.metric}: real {real}, shuffled {shuffled}: {in_words(c)}")
     print(f"report: {given.out / 'report.html'}")

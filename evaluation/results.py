@@ -61,7 +61,7 @@ class WindowValues:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """The numbers of one task on one set, what was left out and why, and the answers' remarks."""
+    """The numbers of one task on one set, the primary one first, what was left out and why, and remarks on answers."""
 
     task: str
     comparisons: tuple[Comparison, ...] = ()
@@ -71,6 +71,11 @@ class TaskResult:
     shown: Sequence[Shown] = ()
     cost: Cost | None = None
     values: tuple[WindowValues, ...] = ()
+
+    @property
+    def primary(self) -> Comparison | None:
+        """The number that the summary shows and whose p is corrected (`families.py`); None where there is none."""
+        return next(iter(self.comparisons), None)
 
 
 @dataclass(frozen=True, kw_only=True)

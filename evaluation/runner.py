@@ -20,12 +20,12 @@ from neuroleon.evaluation.before import of_folders
 from neuroleon.evaluation.blocks import MOST_SCORED, MOST_TRAIN, block_test
 from neuroleon.evaluation.controls import CONDITIONS, derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
+from neuroleon.evaluation.families import corrected
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
 from neuroleon.evaluation.ledger import Ledger
 from neuroleon.evaluation.networks import Network, load_network, packaged_network
 from neuroleon.evaluation.report import require_free, write_report
-from neuroleon.evaluation.results import Attribution, Report, SetResult, TaskResult
-from neuroleon.evaluation.stats import holm
+from neuroleon.evaluation.results import Attribution, Report, SetResult
 from neuroleon.evaluation.tokenizers import image_fidelity, restore
 from neuroleon.evaluation.trials import TrialSet, balanced, load_trials
 
@@ -114,7 +114,7 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
         "picture sampling": asdict(PICTURE),
         "not evaluated": "; ".join(f"{name}: {reason}" for name, reason in refused.items()) or "none",
     }
-    return Report(facts=facts | made, sets=tuple(results))
+    return Report(facts=facts | made, sets=tuple(corrected(results)))
 
 
 def _cannot_be_controlled(trials: TrialSet) -> str | None:
@@ -182,7 +182,7 @@ def _evaluate_set(
         n_answers=len({trial.answer for trial in trials.trials} - {None}),
         shards=trials.shards,
         audit=replace(trials.audit, sentences=(*trials.audit.sentences, *feed.remarks, *why_not)),
-        tasks=_corrected(tasks),
+        tasks=tuple(tasks),
         fidelities=tuple(fidelities),
         waveforms=(windows[0], restored[0]),
         restored_pictures=shown,
@@ -216,14 +216,6 @@ def _with_baselines(result: SetResult, folder: Path, settings: Evaluation, befor
     left_out = tuple(f"Classical methods left out: {reason}." for reason in found.left_out)
     audit = replace(result.audit, sentences=(*result.audit.sentences, *left_out))
     return replace(result, baselines=found.results, audit=audit)
-
-
-def _corrected(tasks: Sequence[TaskResult]) -> tuple[TaskResult, ...]:
-    """The tasks of a set with p-values corrected for all of their numbers."""
-    corrected = iter(holm([c.p for task in tasks for c in task.comparisons]))
-    return tuple(
-        replace(task, comparisons=tuple(replace(c, p_holm=next(corrected)) for c in task.comparisons)) for task in tasks
-    )
 
 
 def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) -> Report:

@@ -12,6 +12,7 @@ from neuroleon.common.seed import generator
 
 Better = Literal["higher", "lower", "neither"]
 Verdict = Literal["at chance", "above shuffled", "below shuffled"]
+LEVEL = 0.05  # of p
 EXACT_CLUSTERS = 12  # up to 2^12 sign patterns are all tried; beyond, a random sample of them
 
 
@@ -77,7 +78,8 @@ class Comparison:
         unit: "share" of windows that are right, "bits", or what a measure is counted in.
         chance: None where there is none.
         gain: real minus shuffled, paired, with its interval over trials.
-        p: of the gain, of this number alone; `p_holm` is corrected for all numbers of the set.
+        p: of the gain, of this number alone; `p_holm` is corrected for all primary numbers of the report
+            (`families.py`), and None of any other number.
         over_subjects: the gain with its interval over subjects, who are drawn whole: what to expect of other people.
             None for one subject.
         better: whether more of it is better, less, or neither.
@@ -102,7 +104,7 @@ class Comparison:
 
 def verdict(gain: Estimate, p: float) -> Verdict:
     """What the paired interval and p say together; an interval that is not finite says nothing."""
-    if p >= 0.05 or not (gain.low > 0 or gain.high < 0):
+    if p >= LEVEL or not (gain.low > 0 or gain.high < 0):
         return "at chance"
     return "above shuffled" if gain.mean > 0 else "below shuffled"
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from neuroleon.evaluation.results import BaselineResult
-from neuroleon.evaluation.stats import Comparison, Estimate
+from neuroleon.evaluation.stats import LEVEL, Comparison, Estimate
 
 # How conditions are shown, those that exist; any other comes after these.
 ORDER = ("real", "shuffled", "within class", "noise", "before", "none", "constant", "oracle", "ceiling")
@@ -34,6 +34,11 @@ def estimate(e: Estimate | None, unit: str = "", *, sign: bool = False) -> str:
     return f"{number(e.mean, unit, sign=sign)} [{low}, {high}]"
 
 
+def p_cell(c: Comparison) -> str:
+    """p, and behind it the corrected one, where the number is primary."""
+    return f"{c.p:.4f}" + (f" ({c.p_holm:.4f})" if c.p_holm is not None else "")
+
+
 def floors(c: Comparison) -> dict[str, Estimate]:
     """The conditions that know nothing of the trial's answer."""
     return {name: c.conditions[name] for name in ordered(c.conditions) if name not in NO_FLOOR}
@@ -49,9 +54,13 @@ def best_floor(c: Comparison) -> str | None:
 def in_words(c: Comparison) -> str:
     """The verdict of the paired test against shuffled EEG, and whether the other controls are left behind too.
 
+    Of a primary number the corrected p must be below the level as well.
+
     A control is left behind where its interval ends before that of the real EEG begins; chance, where it lies before.
     Where lower is better this is read downwards, and being above is what is not wanted.
     """
+    if c.verdict != "at chance" and c.p_holm is not None and c.p_holm >= LEVEL:
+        return f"{c.verdict}, but not once p is corrected"
     side = {"higher": "above", "lower": "below", "neither": ""}[c.better]
     if c.verdict != f"{side} shuffled":
         return f"{c.verdict} (worse)" if side and c.verdict != "at chance" else c.verdict

@@ -1,36 +1,41 @@
 """The page of a run of baselines alone, beside its numbers as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from neuroleon.common.files import atomic_folder, write_json
 from neuroleon.evaluation.baselines.run import ACCURACY, BALANCED, BITS, Baselines
+from neuroleon.evaluation.families import corrected_baselines
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
 from neuroleon.evaluation.report import require_free, write_page
 from neuroleon.evaluation.results import BaselineResult
 from neuroleon.evaluation.stats import Comparison
-from neuroleon.evaluation.words import estimate, number
+from neuroleon.evaluation.words import estimate, number, p_cell
 
 _READING = (
     "Each method is fitted to the training side of a scheme and asked about the other; **best** is, fold by fold, the "
     "method that did best in cross-validation of the training side. **shuffled**: fed the EEG of another trial that is "
-    "held out too; **noise**: fed the trial's amplitude spectrum with random phases (what flickers stays); **constant**: the "
-    "commonest answer of training. Balanced: a mean over the true answers, if all were equally frequent. Bits: log2 p "
-    "of the true answer among the set's, calibrated by cross-validation of the training side, less what the "
-    "frequencies of the answers alone score. p is that of balanced accuracy against shuffled."
+    "held out too; **noise**: fed the trial's amplitude spectrum with random phases (what flickers stays); "
+    "**constant**: the commonest answer of training. Balanced: a mean over the true answers, if all were equally "
+    "frequent. Bits: log2 p of the true answer among those to choose from, calibrated by cross-validation of the "
+    "training side, less what the frequencies of the answers alone score. p is that of balanced accuracy against "
+    "shuffled, of this method alone; behind that of **best**, which is the primary number of a set and scheme, the "
+    "same corrected for all sets and schemes of this page (Holm 1979)."
 )
 _HEAD = ("scheme", "method", "accuracy", "shuffled", "noise", "constant", "balanced", "shuffled", "chance", "bits", "p")
 
 
 def write_baselines(found: Sequence[Baselines], facts: dict[str, Any], out: Path) -> None:
-    """Write the folder `out`; an earlier report there is replaced.
+    """Write the folder `out`, primary p corrected for each other; an earlier report there is replaced.
 
     Raises:
         ConfigError: `out` holds something that is no report.
     """
     require_free(out)
+    every = corrected_baselines([one.results for one in found])
+    found = [replace(one, results=results) for one, results in zip(found, every, strict=True)]
     with atomic_folder(out) as folder:
         write_json(folder / "report.json", {"facts": facts, "sets": [asdict(one) for one in found]})
         write_page(folder, "report", page_of(found, facts))
@@ -72,7 +77,7 @@ def _row(scheme: str, method: str, metrics: dict[str, Comparison]) -> tuple[str,
         number(evenly.conditions["shuffled"].mean, "share"),
         number(evenly.chance, "share"),
         number(above, "bits", sign=True),
-        f"{evenly.p:.4f}",
+        p_cell(evenly),
     )
 
 

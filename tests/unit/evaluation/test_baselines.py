@@ -426,7 +426,11 @@ def test_windows_of_two_lengths_are_refused(tmp_path: Path) -> None:
 def test_the_page_holds_every_method_and_every_reason(found: Baselines, tmp_path: Path) -> None:
     write_baselines([found], {"split": "validation"}, tmp_path / "out")
     page = (tmp_path / "out" / "report.md").read_text()
-    assert "| recipe | best | 0.9" in page or "| recipe | best | 1.0" in page
+    (best,) = [line for line in page.splitlines() if line.startswith("| recipe | best | ")]
+    (other,) = [line for line in page.splitlines() if line.startswith("| recipe | TRCA | ")]
+    p = rows(found, "recipe", BALANCED)[BEST].p
+    assert best.split(" | ")[2][:3] in ("0.9", "1.0") and best.endswith(f"| {p:.4f} ({3 * p:.4f}) |")
+    assert other.endswith(f"| {rows(found, 'recipe', BALANCED)['TRCA'].p:.4f} |"), "three schemes, one p of each"
     assert "Left out: picture-out" in page
     assert len(read_json(tmp_path / "out" / "report.json")["sets"][0]["results"]) == len(found.results)
 
