@@ -220,18 +220,23 @@ def evaluate_baselines(argv: Sequence[str]) -> None:
     given = parse(baselines_parser(), argv)
     from neuroleon.evaluation.baselines.page import write_baselines
     from neuroleon.evaluation.baselines.run import Baselines, baselines
+    from neuroleon.evaluation.ledger import USES, Ledger
     from neuroleon.evaluation.report import require_free
 
     require_free(given.out)
+    ledger = Ledger(None) if given.split == "test" else None
     found = []
     for folder in given.samples:
         try:
             found.append(baselines(folder, given.split, given.schemes, given.limit, given.seed))
         except DataError as error:  # the other sets, whose fits took minutes, are not lost
-            found.append(Baselines(recipe=folder.name, results=(), left_out=(str(error),)))
+            found.append(Baselines(recipe=folder.name, shards="", results=(), left_out=(str(error),)))
     if not any(one.results for one in found):
         raise DataError("; ".join(reason for one in found for reason in one.left_out))
     facts = {name: getattr(given, name) for name in ("split", "schemes", "limit", "seed")}
+    if ledger:
+        made = {name: facts[name] for name in ("schemes", "limit", "seed")}
+        facts[USES] = ledger.write("baselines", [(one.recipe, one.shards) for one in found if one.results], made)
     write_baselines(found, facts, given.out)
     print(f"report: {given.out / 'report.html'}")
 

@@ -1,7 +1,7 @@
-"""Every evaluation of a model on a test split, written down: a split that was looked at often, and chosen by, is no
-test any more. What is measured without a model (a tokenizer, baselines alone) is not in it.
+"""Every evaluation on a test split, written down: a split that was looked at often, and chosen by, is no test any more.
 
-`test-uses.jsonl` lies in the folder that holds the model folder (models of one folder share it), for a model of the hub
+`test-uses.jsonl` lies in the folder that holds the folder of the model (models of one folder share it) or tokenizer; of
+a tokenizer that is part of a model, beside that model. What has no folder, a model of the hub or baselines, is written
 in the working directory. It is only ever appended to: replacing a report or a model leaves it as it is.
 """
 
@@ -16,18 +16,22 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import parse_json
 
 FILE = "test-uses.jsonl"
+USES = "uses of the test split before this one"  # what a report calls them
 
 
 class Ledger:
-    """The ledger that a model's uses of test splits are written to.
+    """The ledger that uses of test splits are written to.
+
+    Args:
+        evaluated: the folder of a model or tokenizer, or the hub id of a model; None for what is neither.
 
     Raises:
         ConfigError: it cannot be written.
         DataError: a line of it is damaged.
     """
 
-    def __init__(self, model: str) -> None:
-        self.path = (Path(model).resolve().parent if Path(model).is_dir() else Path.cwd()) / FILE
+    def __init__(self, evaluated: Path | str | None) -> None:
+        self.path = _place(evaluated) / FILE
         try:
             with self.path.open("a+", encoding="utf-8") as file:
                 file.seek(0)
@@ -35,17 +39,26 @@ class Ledger:
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: uses of the test split are written there, and it cannot be ({error.strerror}); "
-                "put the model where you can write, or evaluate --split validation"
+                "make that folder one where you can write, or evaluate --split validation"
             ) from None
         self.uses: list[dict[str, Any]] = [_use(line, f"{self.path}, line {n}") for n, line in enumerate(lines, 1)]
 
     def before(self, fingerprint: str, shards: str) -> tuple[int, int]:
-        """How often this model, and how often any model, was scored on these test shards before."""
+        """How often this one, and how often anything, was scored on these test shards before."""
         models = [use["model"] for use in self.uses if use["shards"] == shards]
         return models.count(fingerprint), len(models)
 
-    def write(self, fingerprint: str, sets: Sequence[tuple[str, str]], settings: dict[str, Any]) -> None:
-        """Append one line for each set, (its name, the fingerprint of its shards)."""
+    def write(self, fingerprint: str, sets: Sequence[tuple[str, str]], settings: dict[str, Any]) -> str:
+        """Append one line for each set, (its name, the fingerprint of its shards).
+
+        Args:
+            fingerprint: of the model or tokenizer, or what else was evaluated.
+            settings: how, for whoever reads the ledger.
+
+        Returns:
+            What the ledger held before, in words: `USES` of the report.
+        """
+        counts = [(name, *self.before(fingerprint, shards)) for name, shards in sets]
         date, commit = datetime.now(UTC).isoformat(timespec="seconds"), _commit()
         uses = [
             {"date": date, "model": fingerprint, "set": name, "shards": shards, "settings": settings, "commit": commit}
@@ -54,6 +67,16 @@ class Ledger:
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(use) + "\n" for use in uses))
         self.uses += uses
+        return "; ".join(f"{name}: {own} of this one, {every} of any" for name, own, every in counts)
+
+
+def _place(evaluated: Path | str | None) -> Path:
+    if evaluated is None or not Path(evaluated).is_dir():
+        return Path.cwd()
+    folder = Path(evaluated).resolve()
+    model = folder.parent.parent
+    is_part = folder.parent.name == "tokenizers" and (model / "vocabulary.json").is_file()
+    return model.parent if is_part else folder.parent
 
 
 def _use(line: str, where: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from neuroleon.evaluation.controls import CONDITIONS, derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.families import corrected
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
-from neuroleon.evaluation.ledger import Ledger
+from neuroleon.evaluation.ledger import USES, Ledger
 from neuroleon.evaluation.networks import Network, load_network, packaged_network
 from neuroleon.evaluation.report import require_free, write_report
 from neuroleon.evaluation.results import Attribution, Report, SetResult
@@ -234,10 +234,8 @@ def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) ->
     facts = {"model": model, "fingerprint": pipeline.fingerprint, "taught sets": sorted(pipeline.labels)}
     report = evaluate(pipeline, settings, facts)
     if ledger:
-        before = {r.recipe: ledger.before(pipeline.fingerprint, r.shards) for r in report.sets}
-        said = "; ".join(f"{name}: {own} by this model, {every} by any" for name, (own, every) in before.items())
-        report = replace(report, facts=report.facts | {"uses of the test split before this one": said})
         made = {"tasks": list(settings.tasks), "limit": settings.limit, "seed": settings.seed}
-        ledger.write(pipeline.fingerprint, [(r.recipe, r.shards) for r in report.sets], made)
+        said = ledger.write(pipeline.fingerprint, [(r.recipe, r.shards) for r in report.sets], made)
+        report = replace(report, facts=report.facts | {USES: said})
     write_report(report, out)
     return report

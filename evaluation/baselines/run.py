@@ -25,9 +25,13 @@ BEST = "best"
 
 @dataclass(frozen=True, kw_only=True)
 class Baselines:
-    """Three results (accuracy, balanced accuracy, bits) per scheme and method, and what was left out, why."""
+    """Three results (accuracy, balanced accuracy, bits) per scheme and method, and what was left out, why.
+
+    `shards` is the fingerprint of those of the split that was asked about.
+    """
 
     recipe: str
+    shards: str
     results: tuple[BaselineResult, ...]
     left_out: tuple[str, ...]
 
@@ -78,7 +82,8 @@ def baselines(
         else:
             results += found
             left_out += [f"{scheme}, {reason}" for reason in without]
-    return Baselines(recipe=recipe, results=tuple(results), left_out=tuple(left_out))
+    shards = ShardReader(folder, split).fingerprint
+    return Baselines(recipe=recipe, shards=shards, results=tuple(results), left_out=tuple(left_out))
 
 
 def _windows(

@@ -15,6 +15,7 @@ from neuroleon.evaluation.eeg.found import SetFacts, TokenizerReport
 from neuroleon.evaluation.eeg.parts import MEASURES, Run
 from neuroleon.evaluation.eeg.report import write_tokenizer_report
 from neuroleon.evaluation.eeg.sets import MeasuredSet, channel_counts, n_recordings
+from neuroleon.evaluation.ledger import USES, Ledger
 from neuroleon.evaluation.report import require_free
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 
@@ -131,12 +132,16 @@ def trained_sets(folder: Path) -> frozenset[str] | None:
 def evaluate_tokenizer_folder(folder: Path, settings: TokenizerEvaluation, out: Path) -> TokenizerReport:
     """Load the tokenizer folder, measure it, and write the report to `out`.
 
+    A use of the test split is written to the ledger before anyone can see its report.
+
     Raises:
         CheckpointError: the tokenizer folder is damaged.
-        ConfigError: `out` holds something that is no report; or as `evaluate_tokenizer`.
-        DataError: as `evaluate_tokenizer`.
+        ConfigError: `out` holds something that is no report, or the ledger cannot be written; or as
+            `evaluate_tokenizer`.
+        DataError: as `evaluate_tokenizer`, or the ledger is damaged.
     """
     require_free(out)
+    ledger = Ledger(folder) if settings.split == "test" else None
     tokenizer, trained = EEGTokenizer.load(folder), trained_sets(folder)
     config = tokenizer.config
     facts = {
@@ -151,5 +156,9 @@ def evaluate_tokenizer_folder(folder: Path, settings: TokenizerEvaluation, out: 
         "seed": settings.seed,
     }
     report = evaluate_tokenizer(tokenizer, settings, facts, trained)
+    if ledger:
+        made = {"parts": list(settings.parts), "limit": settings.limit, "seed": settings.seed}
+        said = ledger.write(tokenizer.fingerprint, [(one.recipe, one.shards) for one in report.sets], made)
+        report = replace(report, facts=report.facts | {USES: said})
     write_tokenizer_report(report, out)
     return report

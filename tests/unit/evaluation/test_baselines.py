@@ -1,5 +1,6 @@
 """Baselines of a set: nothing leaks between sides, numbers stand beside their controls, and bits are honest."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_windows import evoked, made_windows, noise
 
+import neuroleon.evaluate as command
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import read_json
 from neuroleon.data_pipeline.recipe import load_recipe
@@ -21,6 +23,7 @@ from neuroleon.evaluation.baselines.run import ACCURACY, BALANCED, BEST, BITS, B
 from neuroleon.evaluation.baselines.schemes import SCHEMES, UNITS, Fold, folds_of, inner_folds
 from neuroleon.evaluation.baselines.scoring import Answered, BySubject, Calibration, answered, fed_controls
 from neuroleon.evaluation.baselines.windows import Windows, load_windows
+from neuroleon.evaluation.ledger import FILE, USES
 from neuroleon.evaluation.stats import Comparison
 from neuroleon.evaluation.trials import load_trials
 
@@ -433,6 +436,24 @@ def test_the_page_holds_every_method_and_every_reason(found: Baselines, tmp_path
     assert other.endswith(f"| {rows(found, 'recipe', BALANCED)['TRCA'].p:.4f} |"), "three schemes, one p of each"
     assert "Left out: picture-out" in page
     assert len(read_json(tmp_path / "out" / "report.json")["sets"][0]["results"]) == len(found.results)
+
+
+def test_the_command_writes_uses_of_the_test_split_where_it_runs(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "methods_for", lambda windows, seed: [Nearest()])
+    monkeypatch.chdir(tmp_path)
+    given = ["baselines", "--samples", str(sound), "--limit", "12", "--out", str(tmp_path / "out")]
+    command.main(given)
+    assert not (tmp_path / FILE).exists()
+    for before in (0, 1):
+        command.main([*given, "--split", "test"])
+        told = f"{USES}: toy: {before} of this one, {before} of any"
+        assert f"- {told}" in (tmp_path / "out" / "report.md").read_text().splitlines()
+    (first, _) = map(json.loads, (tmp_path / FILE).read_text().splitlines())
+    assert (first["model"], first["set"]) == ("baselines", "toy")
+    assert first["shards"] == load_trials(sound, "test", 2, 0).shards
+    assert first["settings"] == {"schemes": ["recipe"], "limit": 12, "seed": 0}
 
 
 def test_forty_keys_of_real_eeg(tmp_path: Path) -> None:

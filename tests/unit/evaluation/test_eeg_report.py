@@ -30,6 +30,7 @@ from neuroleon.evaluation.eeg.retention import (
 from neuroleon.evaluation.eeg.robustness import Robustness
 from neuroleon.evaluation.eeg.runner import TokenizerEvaluation, evaluate_tokenizer_folder, trained_sets
 from neuroleon.evaluation.eeg.sets import MeasuredSet
+from neuroleon.evaluation.ledger import FILE, USES
 from neuroleon.evaluation.stats import Estimate
 from neuroleon.evaluation.tokenizers import CodeUse, Fidelity
 from neuroleon.evaluation.trials import Trial
@@ -140,10 +141,20 @@ def test_tables_line_up() -> None:
     assert lines[1] == "| --------- | ----: |" and len({len(line) for line in lines}) == 1
 
 
+def n_uses(folder: Path) -> int:
+    """How often the test split was used, as the ledger beside a tokenizer says."""
+    ledger = folder.parent / FILE
+    return len(ledger.read_text().splitlines()) if ledger.exists() else 0
+
+
 def test_report_folder(toy: Path, folder: Path, tmp_path: Path) -> None:
     settings = TokenizerEvaluation(samples=(toy,), parts=("fidelity", "robustness"), limit=10)
+    n_before = n_uses(folder)
     evaluate_tokenizer_folder(folder, replace(settings, parts=()), tmp_path / "out")
     report = evaluate_tokenizer_folder(folder, settings, tmp_path / "out")  # the earlier report is replaced
+    assert report.facts[USES] == f"toy: {n_before + 1} of this one, {n_before + 1} of any"
+    evaluate_tokenizer_folder(folder, replace(settings, parts=(), split="validation"), tmp_path / "other")
+    assert n_uses(folder) == n_before + 2
     (facts,) = report.sets
     assert (facts.n_windows, facts.n_available, facts.trained) == (10, 12, False)
     assert report.bits_in_use == 64 and report.in_use[0].codes[-1].name == "level 2"

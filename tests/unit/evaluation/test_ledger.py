@@ -24,6 +24,8 @@ def test_uses_are_counted_by_model_and_by_shards(model: Path) -> None:
     assert (ledger.before("m1", "s1"), ledger.before("m1", "s2"), ledger.before("m3", "s1")) == ((1, 2), (1, 1), (0, 2))
     lines = (model.parent / FILE).read_text().splitlines()
     assert [json.loads(line)["set"] for line in lines] == ["cvep20", "ssvep40", "cvep20"]
+    told = ledger.write("m1", [("cvep20", "s1"), ("x", "s3")], {})
+    assert told == "cvep20: 1 of this one, 2 of any; x: 0 of this one, 0 of any"
     assert set(json.loads(lines[0])) == {"date", "model", "set", "shards", "settings", "commit"}
     assert not list(model.iterdir())  # the model folder has a manifest, and stays as it is
 
@@ -34,6 +36,21 @@ def test_a_model_of_the_hub_has_its_ledger_in_the_working_directory(
     monkeypatch.chdir(tmp_path)
     Ledger("somebody/model").write("m1", [("cvep20", "s1")], {})
     assert (tmp_path / FILE).is_file()
+
+
+def test_tokenizers_and_baselines_are_written_to_the_same_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tokenizer of a model beside that model, whose folder stays as it is; another one beside itself."""
+    part, alone = model / "tokenizers" / "eeg", tmp_path / "tokenizers" / "eeg"
+    part.mkdir(parents=True), alone.mkdir(parents=True)
+    (model / "vocabulary.json").write_text("{}")
+    Ledger(model).write("m1", [("cvep20", "s1")], {})
+    assert Ledger(part).write("t1", [("cvep20", "s1")], {}) == "cvep20: 0 of this one, 1 of any"
+    assert Ledger(alone).path == alone.parent / FILE
+    monkeypatch.chdir(model.parent)
+    assert Ledger(None).write("baselines", [("cvep20", "s1")], {}) == "cvep20: 0 of this one, 2 of any"
+    assert len((model.parent / FILE).read_text().splitlines()) == 3
 
 
 def test_a_damaged_line_is_named(model: Path) -> None:

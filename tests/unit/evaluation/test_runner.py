@@ -266,9 +266,8 @@ def test_trials_of_one_class_are_alike_and_the_bounds_are_there(sound: Path) -> 
         assert c.conditions["within class"].mean == c.conditions["real"].mean
     for task in result.tasks:
         first, *others = (c.p_holm for c in task.comparisons)
-        assert (
-            first is not None and first <= len(result.tasks) * task.comparisons[0].p and others == [None] * len(others)
-        )
+        assert first is not None and first <= len(result.tasks) * task.comparisons[0].p
+        assert others == [None] * len(others)
     assert "oracle" not in found["accuracy, generated label"].conditions
     drawn = found["top-1, generated picture"].conditions
     assert (drawn["oracle"].mean, drawn["ceiling"].mean) == (1.0, 1.0)
@@ -398,7 +397,7 @@ def test_uses_of_the_test_split_are_written_and_told(
     for before in (0, 1):
         report = evaluate_folder(name, Evaluation(**settings), tmp_path / "out", "cpu")
         told = report.facts["uses of the test split before this one"]
-        assert told == f"toy: {before} by this model, {before} by any"
+        assert told == f"toy: {before} of this one, {before} of any"
         assert len(ledger.read_text().splitlines()) == before + 1
 
 
