@@ -24,7 +24,7 @@ class Confusion:
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
     """How often an answer of given probability is right (Guo et al. 2017): per condition and bin of the probability of
-    the likeliest answer, its mean, the share that is right, and the number of trials; and the expected calibration
+    the likeliest answer, its mean, the share that is right, and the number of windows; and the expected calibration
     error."""
 
     metric: str

@@ -33,7 +33,10 @@ READING = (
     "“above shuffled”: the paired interval of real minus shuffled excludes 0 and the permutation p is below .05. "
     "“above its controls”: besides, the interval of the real EEG lies above chance and above the intervals of all "
     "controls that do not know the answer. Where lower is better, read “below” for “above”; the other side says "
-    "(worse). “over people”: the interval of real minus shuffled were other people asked.",
+    "(worse). “no difference shown” does not say that there is none: with few trials none can be shown (of n trials p "
+    "is never below 2 / 2^n).",
+    "“over people”: the interval of real minus shuffled were other people asked, who are drawn whole. Of fewer than "
+    "ten people it is too narrow, and of one person, or of a number of all windows together, there is none.",
     "p is of one number. Each task has a primary number, declared beforehand: the first of its table, which the "
     "summary shows. Behind its p stands the same corrected for the primary numbers of all tasks and sets of this "
     "report (Holm 1979), and its words ask for that to be below .05 as well. Every other p is not corrected: of twenty "
@@ -186,8 +189,8 @@ def _comparison(c: Comparison, names: Sequence[str]) -> list[str]:
 
 def _confusion(name: str, confusion: Confusion) -> list[Block]:
     caption = (
-        f"{confusion.metric}: which answer was given for which. A row is a true answer and sums to 1; the last column "
-        "is what named no answer of the set."
+        f"{confusion.metric}: which answer was given for which. A row is a true answer; colours are its shares, which "
+        "sum to 1, numbers are counts of windows. The last column is what named no answer of the set."
     )
     return [Picture(name, caption, partial(confusion_figure, confusion=confusion))]
 
@@ -195,7 +198,7 @@ def _confusion(name: str, confusion: Confusion) -> list[Block]:
 def _reliability(name: str, reliability: Reliability) -> list[Block]:
     caption = (
         f"{reliability.metric}: how often an answer of given probability is right; on the diagonal the model knows "
-        "what it knows, below it it is too sure. The larger the dot, the more trials."
+        "what it knows, below it it is too sure. The larger the dot, the more windows."
     )
     names = ordered(reliability.error)
     errors = Table(
@@ -216,7 +219,7 @@ def _baselines(baselines: Sequence[BaselineResult]) -> list[Block]:
 def _attribution(recipe: str, a: Attribution) -> list[Block]:
     caption = (
         "Bits of the true answer that go when one electrode is left out, or one step of time holds the EEG of "
-        "other trials; means over trials with 95 % intervals. Grey: the same with shuffled EEG."
+        "other trials; means over windows with 95 % intervals over trials. Grey: the same with shuffled EEG."
     )
     channels = [
         [name, estimate(e, "bits", sign=True), estimate(a.shuffled_channels.get(name), "bits", sign=True)]
@@ -249,7 +252,11 @@ def _cost(tasks: Sequence[TaskResult]) -> list[Block]:
         if task.cost
     ]
     head = ("task", "seconds", "ids generated", "ids a second", "answers scored")
-    return [Heading(3, "Cost"), Table(head, rows), Text("On this machine, scoring and generating together.")]
+    return [
+        Heading(3, "Cost"),
+        Table(head, rows),
+        Text("On this machine; seconds are of generating and scoring."),
+    ]
 
 
 def _tokenizers(result: SetResult) -> list[Block]:

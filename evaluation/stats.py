@@ -11,7 +11,7 @@ from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
 
 Better = Literal["higher", "lower", "neither"]
-Verdict = Literal["at chance", "above shuffled", "below shuffled"]
+Verdict = Literal["no difference shown", "above shuffled", "below shuffled"]
 LEVEL = 0.05  # of p
 EXACT_CLUSTERS = 12  # up to 2^12 sign patterns are all tried; beyond, a random sample of them
 
@@ -105,7 +105,7 @@ class Comparison:
 def verdict(gain: Estimate, p: float) -> Verdict:
     """What the paired interval and p say together; an interval that is not finite says nothing."""
     if p >= LEVEL or not (gain.low > 0 or gain.high < 0):
-        return "at chance"
+        return "no difference shown"
     return "above shuffled" if gain.mean > 0 else "below shuffled"
 
 

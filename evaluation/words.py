@@ -59,11 +59,13 @@ def in_words(c: Comparison) -> str:
     A control is left behind where its interval ends before that of the real EEG begins; chance, where it lies before.
     Where lower is better this is read downwards, and being above is what is not wanted.
     """
-    if c.verdict != "at chance" and c.p_holm is not None and c.p_holm >= LEVEL:
+    if c.verdict == "no difference shown":
+        return c.verdict
+    if c.p_holm is not None and c.p_holm >= LEVEL:
         return f"{c.verdict}, but not once p is corrected"
     side = {"higher": "above", "lower": "below", "neither": ""}[c.better]
     if c.verdict != f"{side} shuffled":
-        return f"{c.verdict} (worse)" if side and c.verdict != "at chance" else c.verdict
+        return f"{c.verdict} (worse)" if side else c.verdict
     real = c.conditions["real"]
     others = {name: e for name, e in floors(c).items() if name != "shuffled"}
     if c.chance is not None:

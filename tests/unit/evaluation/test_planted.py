@@ -62,7 +62,7 @@ def test_nothing_is_found_where_nothing_was_planted(tmp_path: Path, background: 
     rows = found(tmp_path, background, 4, 0.0, 0.0)
     bits = known_bits(rows)
     assert bits.chance == pytest.approx(bits.conditions["real"].mean, abs=0.01)
-    assert {c.verdict for c in rows} == {"at chance"}
+    assert {c.verdict for c in rows} == {"no difference shown"}
 
 
 def test_an_observer_that_believes_in_what_is_not_there_is_below_chance(
@@ -71,7 +71,7 @@ def test_an_observer_that_believes_in_what_is_not_there_is_below_chance(
     rows = found(tmp_path, background, 4, 0.0, 2.0)
     bits = known_bits(rows)
     assert bits.chance is not None and bits.conditions["real"].high < bits.chance
-    assert {c.verdict for c in rows} == {"at chance"}
+    assert {c.verdict for c in rows} == {"no difference shown"}
 
 
 def test_planted_information_is_found_in_real_eeg(tmp_path: Path) -> None:

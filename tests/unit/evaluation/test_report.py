@@ -110,7 +110,7 @@ def test_verdicts_in_words() -> None:
     assert in_words(comparison(16, oracle=20, within_class=16)) == "**above its controls**"  # these know the answer
     assert in_words(comparison(16, noise=14)) == "above shuffled, not clearly above noise"
     assert in_words(replace(comparison(16), chance=0.7)) == "above shuffled, not clearly above chance"
-    assert in_words(comparison(2)) == "at chance"
+    assert in_words(comparison(2)) == "no difference shown"
     assert in_words(replace(comparison(16), better="neither")) == "above shuffled"
     assert best_floor(comparison(16, noise=14, oracle=20)) == "noise"
 

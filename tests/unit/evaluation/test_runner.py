@@ -227,7 +227,7 @@ def test_a_sentence_and_its_picture_agree_even_where_both_are_wrong(sound: Path)
     found = {c.metric: c for c in task.comparisons}
     agree, beyond = found["sentence and picture agree"], found["agreement beyond that with another trial's picture"]
     assert agree.conditions["real"].mean == agree.conditions["shuffled"].mean == 1.0
-    assert (agree.chance, agree.verdict) == (0.25, "at chance")
+    assert (agree.chance, agree.verdict) == (0.25, "no difference shown")
     assert beyond.conditions["real"].mean == pytest.approx(1 - 6 / 30)  # of 30 windows of other trials 6 have its label
     assert found["accuracy, label named by the sentence"].verdict == "above shuffled"
     assert beyond.conditions["none"].mean == pytest.approx(0.0)  # one answer for all
@@ -439,7 +439,7 @@ def test_chance_is_of_the_pictures_that_there_are(sound: Path, tmp_path: Path) -
 
 def test_a_model_that_ignores_the_eeg_is_at_chance(sound: Path) -> None:
     found = rows(run(sound, Guesser(0.97)))
-    assert len(found) == 36 and {c.verdict for c in found.values()} == {"at chance"}
+    assert len(found) == 36 and {c.verdict for c in found.values()} == {"no difference shown"}
 
 
 def test_being_sure_and_wrong_is_below_chance_in_bits(sound: Path) -> None:
