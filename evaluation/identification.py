@@ -4,6 +4,7 @@ The field draws n - 1 distractors at random and counts how often the true candid
 the number depends on the seed. Its expectation over every set of n - 1 distractors is a hypergeometric sum.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from math import comb
@@ -52,7 +53,8 @@ def expected_rank(scores: np.ndarray, places: np.ndarray) -> np.ndarray:
 def top1_chance(candidates: Sequence[str], answers: Sequence[str | None]) -> float:
     """How often a candidate that is drawn at random has the true answer, over trials with these `answers`; an answer
     of which there are several candidates is drawn more often."""
-    return float(np.mean([candidates.count(answer) for answer in answers])) / len(candidates)
+    n_of: Counter[str | None] = Counter(candidates)
+    return float(np.mean([n_of[answer] for answer in answers])) / len(candidates)
 
 
 def rank_chances(sizes: np.ndarray, places: np.ndarray) -> np.ndarray:
