@@ -10,6 +10,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.checksums import require_published
+from neuroleon.data_pipeline.copies import Landmarks, landmarks
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown, picture_stamp
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms
@@ -45,6 +46,7 @@ class RecordingSamples:
         self.pictures: dict[str, set[str]] = defaultdict(set)
         self.shown: set[str] = set()  # keys of the pictures that events name, whether or not the files are here
         self.lacking: dict[str, list[int]] = {}  # names of those that their samples do not have, with their stamps
+        self.landmarks: dict[str, Landmarks] = {}  # of each recording that was used, by its name
 
     def records(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         """The records of these recordings or pictures, in an order that depends on their names alone."""
@@ -96,6 +98,7 @@ class RecordingSamples:
             self.failures.append(Failure(name=recording.name, message=str(error)))
             return
         self._note(preprocessed)
+        self.landmarks[recording.name] = landmarks(recording)
         for number, (window, event, onset_s) in enumerate(self._windows(preprocessed)):
             if record := self._record(source_of(recording), number, window, event, onset_s):
                 yield record
