@@ -134,6 +134,13 @@ def test_flat_and_saturated_stretches_do_not_count(folder: Path, level: float) -
     assert [(a, b) for a, b, _ in shared(folder, one, other)] == [("a", "b")]
 
 
+def test_pieces_that_come_in_another_order_are_no_stretch(folder: Path) -> None:
+    one = eeg(8, 20)
+    pieces = np.split(one, range(64, one.shape[1], 64), axis=1)
+    order = np.random.default_rng(0).permutation(len(pieces))
+    assert shared(folder, one, np.concatenate([pieces[i] for i in order], axis=1)) == []
+
+
 @pytest.mark.parametrize("period", [2, 5, 8, 25, 128])
 def test_a_periodic_test_signal_does_not_count(folder: Path, period: int) -> None:
     one, other = eeg(5, 20), eeg(6, 20)
@@ -153,21 +160,23 @@ def test_every_one_of_several_copies_is_named(folder: Path) -> None:
 
 
 def test_another_container_of_the_same_samples_is_found(folder: Path) -> None:
-    """A step of .05 uV lies half-way between two steps of .1: rounded to such, half of the values would be in doubt."""
+    """Steps of .05 uV, of which every other lies half-way between two of .1, and other last bits of the numbers."""
     digital = np.round(eeg(7, 20) * 20).astype(np.int16)
     signals = [
         edfio.EdfSignal.from_digital(row, SFREQ, label=name, physical_dimension="uV", physical_range=(-1638.4, 1638.35))
         for name, row in zip(("Fz", "Cz", "Pz", "Oz"), digital, strict=True)
     ]
     edfio.Edf(signals).write(folder / "copy.edf")
-    copy = read_recording(folder / "copy.edf").eeg_uV
-    [(_, _, seconds)] = shared(folder, digital / np.float32(20), copy)
+    here, copy = digital * np.float32(0.05), read_recording(folder / "copy.edf").eeg_uV
+    assert 0 < np.abs(here - copy).max() < 1e-4
+    [(_, _, seconds)] = shared(folder, here, copy)
     assert seconds > 19.7
 
 
 def test_recordings_too_short_for_a_run_and_sets_without_eeg_have_nothing(folder: Path) -> None:
     assert len(landmarks(recording(eeg(0, 15 / SFREQ))).hashes) == 0
     assert len(landmarks(recording(eeg(0, 16 / SFREQ))).hashes) == 1
+    assert len(landmarks(recording(np.zeros((4, 2560)))).hashes) == 0
     write_landmarks(folder / "none.npz", [NOTHING] * 2)
     write_landmarks(folder / "no_task.npz", [])
     sources = [(Source(recording=name, subject="s"), "train") for name in "ab"]
@@ -186,8 +195,11 @@ def test_the_recording_that_holds_two_others_is_found(folder: Path) -> None:
     )
     names = [tuple(one.recording for one in pair.recordings) for pair in found]
     assert names == [("r0260", "r0261"), ("r0260", "r0262")]
-    whole_s = next(one.duration_s for one in recordings if one.name == "r0261")
-    assert [pair.seconds for pair in found] == pytest.approx([whole_s, 6000 / SFREQ], abs=2 * APART_S)
+    by_name = {one.name: one.eeg_uV for one in recordings}
+    n_whole, n_part = by_name["r0261"].shape[1], by_name["r0260"].shape[1] - 51672  # r0262 begins there
+    np.testing.assert_array_equal(by_name["r0260"][:, 33792 : 33792 + n_whole], by_name["r0261"])
+    np.testing.assert_array_equal(by_name["r0260"][:, 51672:], by_name["r0262"][:, :n_part])
+    assert [pair.seconds for pair in found] == pytest.approx([n_whole / SFREQ, n_part / SFREQ], abs=2 * APART_S)
 
 
 @pytest.fixture
