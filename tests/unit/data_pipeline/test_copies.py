@@ -134,8 +134,10 @@ def test_flat_and_saturated_stretches_do_not_count(folder: Path, level: float) -
     assert [(a, b) for a, b, _ in shared(folder, one, other)] == [("a", "b")]
 
 
-def test_pieces_that_come_in_another_order_are_no_stretch(folder: Path) -> None:
-    one = eeg(8, 20)
+def test_short_pieces_that_come_in_another_order_or_further_apart_are_no_stretch(folder: Path) -> None:
+    one, other = eeg(8, 20), eeg(9, 20)
+    other[:, 1000:1150], other[:, 1160:1310] = one[:, 500:650], one[:, 650:800]
+    assert shared(folder, one, other) == []
     pieces = np.split(one, range(64, one.shape[1], 64), axis=1)
     order = np.random.default_rng(0).permutation(len(pieces))
     assert shared(folder, one, np.concatenate([pieces[i] for i in order], axis=1)) == []
