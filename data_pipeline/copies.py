@@ -58,17 +58,21 @@ class Shared:
         return f"{first} and {second} share {self.seconds:.1f} s"
 
 
-def landmarks(recording: Recording) -> Landmarks:
+def landmarks(recording: Recording, *, unit_unknown: bool = False) -> Landmarks:
     """The landmarks of a recording: 16 per second, 0.7 MB per hour, whatever its rate and number of channels.
 
     The lowest hash of all channels stands for each instant, so their order does not matter; where a copy lacks some,
     the landmarks that these gave are missing in it. Runs that stand still, or swing with a period of 2, 4 or 8 samples,
     have no hash, and what comes again is kept where it comes first: flat and saturated stretches and periodic signals
     leave next to nothing.
+
+    Args:
+        recording: as it was read.
+        unit_unknown: nobody knows how large a microvolt is in it; its numbers are then compared bit by bit.
     """
     from scipy.ndimage import grey_opening
 
-    lowest = _lowest_hashes(recording.eeg_uV)
+    lowest = _lowest_hashes(recording.eeg_uV, None if unit_unknown else STEP_UV)
     width = max(round(APART_S * recording.sfreq), 1)
     # what an opening leaves as it is, is the lowest of some window
     chosen = np.flatnonzero((grey_opening(lowest, size=width) == lowest) & (lowest < _NONE))
@@ -76,22 +80,28 @@ def landmarks(recording: Recording) -> Landmarks:
     return Landmarks(hashes.astype(np.uint64), chosen[first].astype(np.uint32), recording.sfreq)
 
 
-def _lowest_hashes(eeg_uV: np.ndarray) -> np.ndarray:
+def _lowest_hashes(eeg_uV: np.ndarray, step_uV: float | None) -> np.ndarray:
     """At each sample the lowest hash, over channels, of the run that begins there; float64 holds their 53 bits."""
     n_chans, n_times = eeg_uV.shape
     lowest = np.full(max(n_times - RUN + 1, 0), _NONE)
     length = max(_PIECE // n_chans, RUN)
     for start in range(0, len(lowest), length):
-        hashes = _hashes(eeg_uV[:, start : start + length + RUN - 1])
+        hashes = _hashes(_whole(eeg_uV[:, start : start + length + RUN - 1], step_uV))
         lowest[start : start + length] = hashes.min(axis=0)
     return lowest
 
 
-def _hashes(eeg_uV: np.ndarray) -> np.ndarray:
-    """Of every run of each channel: a polynomial of the rounded values modulo 2^64, mixed as MurmurHash3 does."""
+def _whole(eeg_uV: np.ndarray, step_uV: float | None) -> np.ndarray:
+    """Numbers of steps, as uint64; without a step, the bits of the numbers."""
+    if step_uV is None:
+        return np.ascontiguousarray(eeg_uV, np.float32).view(np.uint32).astype(np.uint64)
     bounded = np.clip(np.nan_to_num(eeg_uV), -_LIMIT_UV, _LIMIT_UV)
-    hashes = np.rint(bounded / np.float32(STEP_UV)).astype(np.int64).view(np.uint64)
-    factor, reach = 0x9E3779B97F4A7C15, 1
+    return np.rint(bounded / np.float32(step_uV)).astype(np.int64).view(np.uint64)
+
+
+def _hashes(values: np.ndarray) -> np.ndarray:
+    """Of every run of each channel: a polynomial of the values modulo 2^64, mixed as MurmurHash3 does."""
+    hashes, factor, reach = values, 0x9E3779B97F4A7C15, 1
     while reach < RUN:  # runs of twice the length, of two that follow each other
         one, next_one = hashes[:, :-reach], hashes[:, reach:]
         hashes, stands = one * np.uint64(factor) + next_one, one == next_one

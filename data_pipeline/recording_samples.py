@@ -89,6 +89,7 @@ class RecordingSamples:
     def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
         self.left_out.update(recording.skipped)
         self.notes.update(recording.notes)
+        as_read = recording
         try:
             if self.recipe.unit_unknown:
                 recording = normalise_unknown_unit(recording)
@@ -98,7 +99,7 @@ class RecordingSamples:
             self.failures.append(Failure(name=recording.name, message=str(error)))
             return
         self._note(preprocessed)
-        self.landmarks[recording.name] = landmarks(recording)
+        self.landmarks[recording.name] = landmarks(as_read, unit_unknown=self.recipe.unit_unknown)
         for number, (window, event, onset_s) in enumerate(self._windows(preprocessed)):
             if record := self._record(source_of(recording), number, window, event, onset_s):
                 yield record

@@ -19,6 +19,7 @@ from neuroleon.data_pipeline.copies import (
     LEAST_S,
     NOTHING,
     RUN,
+    STEP_UV,
     Landmarks,
     Shared,
     _lowest_hashes,
@@ -102,14 +103,14 @@ def test_noise_and_what_a_device_says_for_less_than_that_are_not_found(
 def test_landmarks_are_those_of_winnowing() -> None:
     """Against the definition: of every window of runs, the lowest hash."""
     signal = eeg(0, 60)
-    lowest = _lowest_hashes(signal)
+    lowest = _lowest_hashes(signal, STEP_UV)
     width = round(APART_S * SFREQ)
     inside = range(width, len(lowest) - width)
     of_windows = {i + int(lowest[i : i + width].argmin()) for i in range(len(lowest) - width + 1)}
     assert {i for i in landmarks(recording(signal)).samples.tolist() if i in inside} == {
         i for i in of_windows if i in inside
     }
-    pieces = [_lowest_hashes(signal[:, :1000]), _lowest_hashes(signal[:, 1001 - RUN :])]
+    pieces = [_lowest_hashes(signal[:, :1000], STEP_UV), _lowest_hashes(signal[:, 1001 - RUN :], STEP_UV)]
     np.testing.assert_array_equal(np.concatenate(pieces), lowest)
 
 
@@ -226,6 +227,17 @@ def test_copies_in_one_split_are_told_by_every_run(own: Path) -> None:
     assert not [path for path in out.rglob("*") if path.is_file() and b"anna_" in path.read_bytes()]
     (out / ".tasks" / "train-000000.npz").unlink()
     assert prepare(own).skipped_tasks == 2
+
+
+def test_a_part_is_found_where_nobody_knows_the_unit(folder: Path, own: Path) -> None:
+    """In volts all of it would be rounded to zero; a recording of its own is scaled by another number than its part."""
+    volts = recording(eeg(20, 20) * 1e-6)
+    part = recording(volts.eeg_uV[:, 2000:4000])
+    write_landmarks(folder / "volts.npz", [landmarks(one, unit_unknown=True) for one in (volts, part)])
+    sources = [(Source(recording=name, subject="s"), "train") for name in ("volts", "part")]
+    assert len(find_shared([folder / "volts.npz"], sources)) == 1
+    assert len(landmarks(volts).hashes) == 0
+    assert len(prepare(own, unit_unknown=True).shared) == 1
 
 
 def test_a_copy_in_another_split_is_refused_until_the_recipe_leaves_it_out(own: Path) -> None:
