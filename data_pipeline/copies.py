@@ -24,7 +24,7 @@ from neuroleon.signals.recording import Recording
 STEP_UV = 0.1037  # values are rounded to it; crooked, or those of many amplifiers would lie half-way between two steps
 RUN = 16  # samples that are hashed together: 62 ms at 256 Hz
 APART_S = 0.125  # so many runs that follow each other have a landmark among them
-GAP_S = 0.5  # landmarks further apart than that are of two stretches
+GAP_S = 0.5  # landmarks further apart are of two stretches; else what lies between them counts too
 LEAST_S = 0.75  # shorter stretches do not count; from LEAST_S + 2 * APART_S on, which is 1 s, each is found
 _LIMIT_UV = np.float32(1e7)
 _PIECE = 1 << 15  # numbers that are worked on at a time: they stay in the processor's cache

@@ -57,6 +57,6 @@ class Report:
         lines += [f"  same samples        {shared}" for shared in self.shared[:_SAID]]
         if self.shared:
             said = ", ".join(f"{told['pairs']} pairs in {split}" for split, told in self.shared_samples.items())
-            lines.append(f"  warning             {said}: these windows count twice; mend it with split.exclude")
+            lines.append(f"  warning             {said}: their windows count twice; leave one out with split.exclude")
         lines += [f"  not read            {failure.name}: {failure.message}" for failure in self.failures]
         return "\n".join([*lines, f"  pseudonyms          {KEYED_BY[self.pseudonyms]}"])
