@@ -3,14 +3,15 @@
 In two splits they are learned and then asked about. Each recording leaves landmarks, hashes of short runs of its
 samples as they were read, before any filter. Which runs are kept depends on what is in them alone (winnowing:
 Schleimer, Wilkerson and Aiken, SIGMOD 2003), so that both recordings keep the same ones of a stretch that they share,
-wherever it lies; and these lie equally far apart in both (Wang, ISMIR 2003), which chance does not do.
+wherever it lies; and these lie equally far apart in both (Wang, ISMIR 2003), which chance does not do. What counts is
+what windows of both hold: a reader may give one signal as several recordings, each with other events.
 """
 
 import io
 import zipfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,24 +31,31 @@ _LIMIT_UV = np.float32(1e7)
 _PIECE = 1 << 15  # numbers that are worked on at a time: they stay in the processor's cache
 _NONE = float(1 << 53)  # no hash: above all of them
 _MOST_PARTNERS = 16  # for each hash of a recording, so that a hundred equal recordings are no thousands of pairs
+_ROUNDING_S = 0.1  # less than that of windows is no overlap
 _SAID = 10  # pairs that a message names
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Of one recording: hashes, uint64 in ascending order, each once, and the samples at which their runs begin."""
+    """Of one recording: hashes, uint64 in ascending order, each once, and the samples at which their runs begin.
+
+    `windows_s` (n, 2) are the first and last second of each window that became a sample.
+    """
 
     hashes: np.ndarray
     samples: np.ndarray
+    windows_s: np.ndarray
     sfreq: float
 
 
-NOTHING = Landmarks(np.empty(0, np.uint64), np.empty(0, np.uint32), 0.0)
+NOTHING = Landmarks(np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty((0, 2)), 0.0)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Two recordings, the split of each, and how many seconds they share: up to 0.25 s more for each stretch."""
+    """Two recordings, the split of each, and how many seconds of their windows are the same: up to 0.25 s more for each
+    stretch.
+    """
 
     recordings: tuple[Source, Source]
     splits: tuple[str, str]
@@ -58,7 +66,9 @@ class Shared:
         return f"{first} and {second} share {self.seconds:.1f} s"
 
 
-def landmarks(recording: Recording, *, unit_unknown: bool = False) -> Landmarks:
+def landmarks(
+    recording: Recording, windows_s: Sequence[tuple[float, float]], *, unit_unknown: bool = False
+) -> Landmarks:
     """The landmarks of a recording: 16 per second, 0.7 MB per hour, whatever its rate and number of channels.
 
     The lowest hash of all channels stands for each instant, so their order does not matter; where a copy lacks some,
@@ -68,6 +78,7 @@ def landmarks(recording: Recording, *, unit_unknown: bool = False) -> Landmarks:
 
     Args:
         recording: as it was read.
+        windows_s: first and last second of each of its windows.
         unit_unknown: nobody knows how large a microvolt is in it; its numbers are then compared bit by bit.
     """
     from scipy.ndimage import grey_opening
@@ -77,7 +88,8 @@ def landmarks(recording: Recording, *, unit_unknown: bool = False) -> Landmarks:
     # what an opening leaves as it is, is the lowest of some window
     chosen = np.flatnonzero((grey_opening(lowest, size=width) == lowest) & (lowest < _NONE))
     hashes, first = np.unique(lowest[chosen], return_index=True)
-    return Landmarks(hashes.astype(np.uint64), chosen[first].astype(np.uint32), recording.sfreq)
+    spans = np.array(windows_s, dtype=float).reshape(-1, 2)
+    return Landmarks(hashes.astype(np.uint64), chosen[first].astype(np.uint32), spans, recording.sfreq)
 
 
 def _lowest_hashes(eeg_uV: np.ndarray, step_uV: float | None) -> np.ndarray:
@@ -119,7 +131,8 @@ def write_landmarks(path: Path, found: Sequence[Landmarks]) -> None:
         content,
         hashes=np.concatenate([NOTHING.hashes, *(one.hashes for one in found)]),
         samples=np.concatenate([NOTHING.samples, *(one.samples for one in found)]),
-        ends=np.cumsum([len(one.hashes) for one in found], dtype=np.int64),
+        windows_s=np.concatenate([NOTHING.windows_s, *(one.windows_s for one in found)]),
+        ends=np.cumsum([[len(one.hashes), len(one.windows_s)] for one in found], axis=0, dtype=np.int64),
         sfreq=np.array([one.sfreq for one in found]),
     )
     write_atomic(path, content.getvalue())
@@ -129,15 +142,16 @@ def _read(files: Sequence[Path]) -> Iterator[Landmarks]:
     for path in files:
         try:
             with np.load(path, allow_pickle=False) as file:
-                hashes, samples, ends, sfreq = (file[name] for name in ("hashes", "samples", "ends", "sfreq"))
+                names = ("hashes", "samples", "windows_s", "ends", "sfreq")
+                hashes, samples, windows_s, ends, sfreq = (file[name] for name in names)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: landmarks of recordings, not readable ({error}); delete it, run again") from None
-        for (start, end), hz in zip(pairwise([0, *ends.tolist()]), sfreq.tolist(), strict=True):
-            yield Landmarks(hashes[start:end], samples[start:end], hz)
+        for ((a, b), (c, d)), hz in zip(pairwise([[0, 0], *ends.tolist()]), sfreq.tolist(), strict=True):
+            yield Landmarks(hashes[a:c], samples[a:c], windows_s[b:d], hz)
 
 
 def find_shared(files: Sequence[Path], recordings: Sequence[tuple[Source, str]]) -> list[Shared]:
-    """Every two recordings that share stretches of `LEAST_S` or more, those first that share most.
+    """Every two recordings whose windows hold the same samples, of stretches of `LEAST_S` or more; longest first.
 
     Args:
         files: of `write_landmarks`. They are read twice, so that of all recordings only the hashes are in memory.
@@ -151,14 +165,14 @@ def find_shared(files: Sequence[Path], recordings: Sequence[tuple[Source, str]])
     repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
     if not len(repeated):
         return []
-    kept, sfreq = [], []
+    kept, cuts = [], []
     for number, one in enumerate(_read(files)):
         known = np.searchsorted(repeated, one.hashes, "right") > np.searchsorted(repeated, one.hashes)
         kept.append((one.hashes[known], np.full(known.sum(), number), one.samples[known].astype(np.int64)))
-        sfreq.append(one.sfreq)
+        cuts.append(replace(NOTHING, windows_s=one.windows_s, sfreq=one.sfreq))
     met = _met(*(np.concatenate(column) for column in zip(*kept, strict=True)))
     found = []
-    for (first, second), seconds in _seconds(met, np.array(sfreq)).items():
+    for (first, second), seconds in _seconds(met, cuts).items():
         (a, split_a), (b, split_b) = recordings[first], recordings[second]
         found.append(Shared((a, b), (split_a, split_b), seconds))
     return sorted(found, key=lambda shared: -shared.seconds)
@@ -179,19 +193,31 @@ def _met(hashes: np.ndarray, owners: np.ndarray, samples: np.ndarray) -> np.ndar
     return met[np.lexsort(met.T[::-1])]
 
 
-def _seconds(met: np.ndarray, sfreq: np.ndarray) -> dict[tuple[int, int], float]:
-    """How long each two recordings are the same, all stretches that count together."""
-    rate = sfreq[met[:, 0]]
+def _seconds(met: np.ndarray, cuts: Sequence[Landmarks]) -> dict[tuple[int, int], float]:
+    """How much of the windows of each two recordings is the same, all stretches that count together."""
+    rate = np.array([one.sfreq for one in cuts])[met[:, 0]]
     steps = np.diff(met, axis=0)
     is_new = (steps[:, :3] != 0).any(axis=1) | (steps[:, 3] > GAP_S * rate[1:])
     starts = np.flatnonzero(np.concatenate([[True], is_new]))
     ends = np.concatenate([starts[1:], [len(met)]]) - 1
-    lengths_s = (met[ends, 3] - met[starts, 3] + RUN) / rate[starts]
-    total: Counter[tuple[int, int]] = Counter()
-    for (first, second, *_), length_s in zip(met[starts].tolist(), lengths_s.tolist(), strict=True):
-        if length_s >= LEAST_S:
-            total[first, second] += length_s
-    return dict(total)
+    spans_s = np.stack([met[starts, 3], met[ends, 3] + RUN], axis=1) / rate[starts, None]
+    later_s = met[starts, 2] / rate[starts]
+    total: dict[tuple[int, int], float] = defaultdict(float)
+    for i in np.flatnonzero(spans_s[:, 1] - spans_s[:, 0] >= LEAST_S).tolist():
+        first, second = met[starts[i], :2].tolist()
+        one = cuts[first].windows_s.clip(*spans_s[i])
+        other = (cuts[second].windows_s - later_s[i]).clip(*spans_s[i])
+        total[first, second] += _covered_s(one) + _covered_s(other) - _covered_s(np.concatenate([one, other]))
+    return {pair: seconds for pair, seconds in total.items() if seconds >= _ROUNDING_S}
+
+
+def _covered_s(spans_s: np.ndarray) -> float:
+    """How much time lies in one span at least."""
+    if not len(spans_s):
+        return 0.0
+    spans_s = spans_s[np.argsort(spans_s[:, 0])]
+    reached = np.maximum.accumulate(spans_s[:, 1])
+    return float(reached[-1] - spans_s[0, 0] - np.maximum(spans_s[1:, 0] - reached[:-1], 0).sum())
 
 
 def refuse_across_splits(shared: Sequence[Shared], folder: Path) -> None:

@@ -99,10 +99,12 @@ class RecordingSamples:
             self.failures.append(Failure(name=recording.name, message=str(error)))
             return
         self._note(preprocessed)
-        self.landmarks[recording.name] = landmarks(as_read, unit_unknown=self.recipe.unit_unknown)
+        windows_s = []
         for number, (window, event, onset_s) in enumerate(self._windows(preprocessed)):
             if record := self._record(source_of(recording), number, window, event, onset_s):
+                windows_s.append((onset_s, onset_s + window.eeg_uV.shape[1] / window.sfreq))
                 yield record
+        self.landmarks[recording.name] = landmarks(as_read, windows_s, unit_unknown=self.recipe.unit_unknown)
 
     def _note(self, preprocessed: Preprocessed) -> None:
         self.notes.update(f"channel masked: {why}" for why in preprocessed.bad_channels.values())
