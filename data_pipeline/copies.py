@@ -205,7 +205,7 @@ def _seconds(met: np.ndarray, cuts: Sequence[Landmarks]) -> dict[tuple[int, int]
     total: dict[tuple[int, int], float] = defaultdict(float)
     for i in np.flatnonzero(spans_s[:, 1] - spans_s[:, 0] >= LEAST_S).tolist():
         first, second = met[starts[i], :2].tolist()
-        one = cuts[first].windows_s.clip(*spans_s[i])
+        one = cuts[first].windows_s
         other = (cuts[second].windows_s - later_s[i]).clip(*spans_s[i])
         total[first, second] += _covered_s(one) + _covered_s(other) - _covered_s(np.concatenate([one, other]))
     return {pair: seconds for pair, seconds in total.items() if seconds >= _ROUNDING_S}

@@ -250,7 +250,12 @@ def test_windows_are_compared_where_the_stretch_lies_in_each(folder: Path) -> No
     one, other = eeg(31, 20), eeg(32, 20)
     other[:, 2560:3840] = one[:, 1280:2560]  # seconds 5 to 10 of one are 10 to 15 of the other
     sources = [(Source(recording=name, subject="s"), "train") for name in "ab"]
-    for windows_s, found_s in (([(12, 13)], 1), ([(7, 8)], 0), ([(11, 12.5), (12, 13), (15, 16)], 2)):
+    for windows_s, found_s in (
+        ([(12, 13)], 1),
+        ([(7, 8)], 0),
+        ([(11, 12.5), (12, 13), (15, 16)], 2),
+        ([(10, 14), (11, 11.5)], 2),
+    ):
         found = [landmarks(recording(one), [(7, 8), (6, 7)]), landmarks(recording(other), windows_s)]
         write_landmarks(folder / "two.npz", found)
         assert sum(pair.seconds for pair in find_shared([folder / "two.npz"], sources)) == pytest.approx(found_s)
@@ -264,7 +269,15 @@ def test_a_part_is_found_where_nobody_knows_the_unit(folder: Path, own: Path) ->
     sources = [(Source(recording=name, subject="s"), "train") for name in ("volts", "part")]
     assert len(find_shared([folder / "volts.npz"], sources)) == 1
     assert len(marks(volts).hashes) == 0
-    assert len(prepare(own, unit_unknown=True).shared) == 1
+    signals = [
+        edfio.EdfSignal.from_digital(
+            one.digital[2560:], 256, label=one.label, physical_dimension="uV", physical_range=one.physical_range
+        )
+        for one in edfio.read_edf(own / "eeg" / "anna_1.edf").signals
+    ]
+    edfio.Edf(signals, annotations=[edfio.EdfAnnotation(1.0, None, "look left")]).write(own / "eeg" / "anna_3.edf")
+    [found] = prepare(own, unit_unknown=True).shared
+    assert found.seconds == pytest.approx(1.0)
 
 
 def test_a_copy_in_another_split_is_refused_until_the_recipe_leaves_it_out(own: Path) -> None:
