@@ -4,8 +4,8 @@
 
 Samples and MB of shards per second of wall clock; workers of their own import their libraries in that time. The shares
 are of processor time in one process, after the imports: read the files; filter (check, resample, filter, find bad
-channels); cut windows; pair them with label, texts and picture, and scale them; encode .npy, .json and .png; write the
-tar, its index and its sha256.
+channels); copies (the landmarks by which they are found); cut windows; pair them with label, texts and picture, and
+scale them; encode .npy, .json and .png; write the tar, its index and its sha256.
 """
 
 import os
@@ -79,6 +79,7 @@ def shares(recipe: Recipe, data: Path) -> dict[str, float]:
             (recording_samples, "read", "read", timed_iterator),
             (recording_samples, "check_recording", "filter", timed),
             (Preprocess, "apply", "filter", timed),
+            (recording_samples, "landmarks", "copies", timed),
             (recording_samples, "cut", "cut", timed),
             (RecordingSamples, "records", "records", timed_iterator),
             (shards, "encode", "encode", timed),
@@ -87,7 +88,7 @@ def shares(recipe: Recipe, data: Path) -> dict[str, float]:
             patched.enter_context(patch.object(owner, name, timer(part, taken, getattr(owner, name))))
         samples.prepare_samples(recipe, data, Path(out))
     whole = taken["all"]
-    parts = {name: taken[name] for name in ("read", "filter", "cut")}
+    parts = {name: taken[name] for name in ("read", "filter", "copies", "cut")}
     parts["pair"] = taken["records"] - sum(parts.values())
     parts["encode"] = taken["encode"]
     parts["write"] = whole - sum(parts.values())

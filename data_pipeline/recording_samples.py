@@ -10,6 +10,7 @@ import numpy as np
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import write_atomic
 from neuroleon.data_pipeline.checksums import require_published
+from neuroleon.data_pipeline.copies import Landmarks, landmarks
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pairing import Pairing, Shown, picture_stamp
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms
@@ -45,6 +46,7 @@ class RecordingSamples:
         self.pictures: dict[str, set[str]] = defaultdict(set)
         self.shown: set[str] = set()  # keys of the pictures that events name, whether or not the files are here
         self.lacking: dict[str, list[int]] = {}  # names of those that their samples do not have, with their stamps
+        self.landmarks: dict[str, Landmarks] = {}  # of each recording that was used, by its name
 
     def records(self, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
         """The records of these recordings or pictures, in an order that depends on their names alone."""
@@ -87,6 +89,7 @@ class RecordingSamples:
     def _from_recording(self, recording: Recording) -> Iterator[dict[str, Any]]:
         self.left_out.update(recording.skipped)
         self.notes.update(recording.notes)
+        as_read = recording
         try:
             if self.recipe.unit_unknown:
                 recording = normalise_unknown_unit(recording)
@@ -96,9 +99,12 @@ class RecordingSamples:
             self.failures.append(Failure(name=recording.name, message=str(error)))
             return
         self._note(preprocessed)
+        windows_s = []
         for number, (window, event, onset_s) in enumerate(self._windows(preprocessed)):
             if record := self._record(source_of(recording), number, window, event, onset_s):
+                windows_s.append((onset_s, onset_s + window.eeg_uV.shape[1] / window.sfreq))
                 yield record
+        self.landmarks[recording.name] = landmarks(as_read, windows_s, unit_unknown=self.recipe.unit_unknown)
 
     def _note(self, preprocessed: Preprocessed) -> None:
         self.notes.update(f"channel masked: {why}" for why in preprocessed.bad_channels.values())

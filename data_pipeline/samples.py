@@ -17,6 +17,7 @@ from typing import Any
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import MANIFEST, locked, read_json, sha256_json, write_json
+from neuroleon.data_pipeline.copies import NOTHING, Shared, find_shared, refuse_across_splits, write_landmarks
 from neuroleon.data_pipeline.launch import HERE, Launch, run_tasks
 from neuroleon.data_pipeline.pairing import picture_stamp
 from neuroleon.data_pipeline.pseudonyms import Pseudonyms, read_secret
@@ -31,7 +32,7 @@ from neuroleon.data_pipeline.splits import SPLITS, assign
 
 RECORDINGS_PER_SHARD = 8
 PICTURES_PER_SHARD = 500
-FORMAT = 2  # raised when the same recipe and files would give other samples, or another state
+FORMAT = 3  # raised when the same recipe and files would give other samples, or another state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,10 @@ class Task:
     def state(self) -> Path:
         return self.out / ".tasks" / f"{self.shard.stem}.json"
 
+    @property
+    def landmarks(self) -> Path:
+        return self.state.with_suffix(".npz")
+
     def fingerprint(self) -> str:
         """sha256 over the recipe, its checksums, the settings, and names, sizes and times of the source files.
 
@@ -72,7 +77,7 @@ class Task:
 
     def is_done(self) -> bool:
         """Whether the state of an earlier run is of this very task and its shard is still there, whole."""
-        if not self.state.is_file():
+        if not self.state.is_file() or not self.landmarks.is_file():
             return False
         state = read_json(self.state)
         if state["fingerprint"] != self.fingerprint():
@@ -97,7 +102,7 @@ def prepare_samples(recipe: Recipe, data: Path, out: Path, launch: Launch = HERE
     Raises:
         ConfigError: the recipe's splits, labels or options do not fit the data, the key cannot be read or is short, the
             place to run is not here, or another run is at work in the same folder.
-        DataError: nothing could be read at all, or a worker died.
+        DataError: nothing could be read at all, recordings of different splits share samples, or a worker died.
     """
     read_secret(key)  # one that cannot be read is found before any work
     with locked(out / recipe.name / ".tasks" / "lock"):
@@ -124,6 +129,8 @@ def _prepare(recipe: Recipe, folder: Path, out: Path, launch: Launch, key: Path 
     report.unlabelled = unlabelled
     if not sum(report.samples.values()):
         raise DataError(f"{folder}: recipe {recipe.name} gave no sample\n{report}")
+    report.shared = _shared(tasks)
+    refuse_across_splits(report.shared, folder)
     if not (out / MANIFEST).is_file():
         _write_facts(recipe, out, report, states)
     return report
@@ -163,6 +170,7 @@ def make_shard(task: Task) -> Counter[str]:
         task.shard.unlink()
         index_path(task.shard).unlink()
         index = {"sha256": None, "bytes": 0, "n_samples": 0}
+    write_landmarks(task.landmarks, [maker.landmarks.get(one.source.recording, NOTHING) for one in task.located])
     write_json(
         task.state,
         {
@@ -183,9 +191,15 @@ def make_shard(task: Task) -> Counter[str]:
 
 def _others(out: Path, tasks: list[Task]) -> list[Path]:
     """Shards and states of an earlier recipe, or of recordings that have gone: no longer part of the set."""
-    keep = {path for task in tasks for path in (task.shard, index_path(task.shard), task.state)}
-    found = [*out.glob("*.tar"), *out.glob("*.index.json"), *(out / ".tasks").glob("*.json")]
+    keep = {path for task in tasks for path in (task.shard, index_path(task.shard), task.state, task.landmarks)}
+    states = [path for suffix in ("json", "npz") for path in (out / ".tasks").glob(f"*.{suffix}")]
+    found = [*out.glob("*.tar"), *out.glob("*.index.json"), *states]
     return [path for path in found if path not in keep]
+
+
+def _shared(tasks: list[Task]) -> list[Shared]:
+    recordings = [(one.source, task.split) for task in tasks for one in task.located]
+    return find_shared([task.landmarks for task in tasks], recordings)
 
 
 def _report(
@@ -272,4 +286,5 @@ def _write_facts(recipe: Recipe, out: Path, report: Report, states: list[dict[st
         left_out=dict(report.left_out),
         recordings_not_read=len(report.failures),
         recordings_excluded=report.excluded,
+        shared_samples=report.shared_samples,
     )

@@ -5,7 +5,7 @@ impedances, the person, the time of day): Li et al. 2021 (PAMI 43, 316) on block
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,7 @@ def audit_splits(
     *,
     windows: WindowSpec | None = None,
     preprocess: Preprocess | None = None,
+    copies: Mapping[str, Any] | None = None,
 ) -> Audit:
     """Compare the evaluated `split` with the others.
 
@@ -96,6 +97,7 @@ def audit_splits(
         where: what was read, for messages.
         split_by: the key that the manifest names; found from the data where it names none.
         windows, preprocess: how windows were cut and signals filtered; None where the shards do not say it.
+        copies: the manifest's `shared_samples`: per split, pairs of recordings that share samples, and seconds.
 
     Raises:
         DataError: a recording lies in two splits: windows of it on both sides make any number worthless.
@@ -122,6 +124,7 @@ def audit_splits(
         *_sessions(units, shared),
         *_pictures(units, shared),
         *_texts(units, shared),
+        _copies(copies, split),
         _filters(preprocess, reach_s, followed),
         *_order(followed),
         *([confounded] if confounded else []),
@@ -188,6 +191,18 @@ def _texts(units: dict[str, int], shared: dict[str, int]) -> list[str]:
         f"{shared['sentence']} of the {units['sentence']} sentences of this split are in other splits too: "
         + ("they are chosen, not written anew." if shared["sentence"] else "every sentence is new.")
     ]
+
+
+def _copies(copies: Mapping[str, Any] | None, split: str) -> str:
+    if copies is None:
+        return "Copies: the shards do not say whether recordings share samples."
+    said = "Copies: no recording shares samples with one of another split."
+    if split in copies:
+        said += (
+            f" {copies[split]['pairs']} pairs of recordings of this one share {copies[split]['seconds']:.1f} s: these "
+            "trials count twice, so that intervals are too narrow."
+        )
+    return said
 
 
 def _filters(preprocess: Preprocess | None, reach_s: float | None, followed: Neighbours | None) -> str:

@@ -151,6 +151,7 @@ def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline
         reader.manifest.get("split_by"),
         windows=window_spec(folder),
         preprocess=_preprocess(reader),
+        copies=reader.manifest.get("shared_samples"),
     )
     said = before.sentence(len(with_eeg) - len(kept)) if before else missing(folder)
     return TrialSet(

@@ -129,10 +129,10 @@ NEUROLM = {"pattern": r"(?P<group>train|test)/(?P<recording>(?P<subject>[a-z]+)_
 
 def write_pickles(root: Path) -> None:
     """As prepare_TUSL.py: y is an array of one float."""
-    for folder, subject in (("train", "aaaaaa"), ("train", "bbbbbb"), ("test", "cccccc")):
+    for i, (folder, subject) in enumerate((("train", "aaaaaa"), ("train", "bbbbbb"), ("test", "cccccc"))):
         (root / folder).mkdir(exist_ok=True)
         for number in range(11):
-            value = {"X": eeg(number, 400), "ch_names": NAMES, "y": np.array([float(number % 2)])}
+            value = {"X": eeg(100 * i + number, 400), "ch_names": NAMES, "y": np.array([float(number % 2)])}
             with (root / folder / f"{subject}_s001_t000_{number}.pkl").open("wb") as file:
                 pickle.dump(value, file)
 

@@ -36,7 +36,7 @@ def cbramod_values() -> dict[str, Any]:
     """PhysioNet's keys; patches (channels, 2, 200), the label a numpy integer."""
     return {
         f"S00{subject}R04-{i}": {
-            "sample": eeg(10 * subject + i, 400).reshape(5, 2, 200),
+            "sample": eeg(100 * subject + i, 400).reshape(5, 2, 200),
             "label": np.int64(i % 2),
         }
         for subject in (1, 2, 3)
@@ -57,7 +57,7 @@ def test_patches_of_an_lmdb_come_together_as_time_goes(tmp_path: Path) -> None:
         ("S002R04", "S002", "val"),
         ("S003R04", "S003", "test"),
     ]
-    expected = np.concatenate([eeg(20 + i, 400) for i in range(11)], axis=1)
+    expected = np.concatenate([eeg(200 + i, 400) for i in range(11)], axis=1)
     np.testing.assert_allclose(recordings[1].eeg_uV, expected, rtol=1e-5)
     assert [(e.onset_s, e.code) for e in recordings[1].events[:3]] == [(0.0, "0"), (2.0, "1"), (4.0, "0")]
     assert recordings[1].boundaries == tuple(range(400, 4400, 400))
@@ -168,11 +168,11 @@ def write_brainomni(root: Path, n_eeg: int = 32, change: dict[str, Any] | None =
     pos = np.concatenate([pos, np.ones((3, 6))]).astype(np.float32)
     sensor_type = np.array([0] * n_eeg + [1] * 3, np.int32)
     entries = []
-    for split, subject in (("train", "aaaaaa"), ("train", "bbbbbb"), ("eval", "cccccc")):
+    for i, (split, subject) in enumerate((("train", "aaaaaa"), ("train", "bbbbbb"), ("eval", "cccccc"))):
         folder = f"./data/processed_evaluate/TUAB/BrainOmni/{subject}_s001_t000"
         (root / folder).mkdir(parents=True)
         for number in range(11):
-            x = eeg(number, 512, n_eeg + 3)
+            x = eeg(100 * i + number, 512, n_eeg + 3)
             x = ((x - x.mean(axis=0)) / (x.std() + 1e-5)).astype(np.float32)
             content = {"x": x, "pos": pos, "sensor_type": sensor_type}
             tensors = {name: torch.from_numpy(value) for name, value in content.items()}

@@ -264,7 +264,7 @@ def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:
 def write_block(folder: Path, where: str, notes: list[str], file: str = "recording.edf") -> np.ndarray:
     path = folder / "raw_eeg" / where / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    eeg = noise(32, 256 * (2 + len(notes)), len(notes))
+    eeg = noise(32, 256 * (2 + len(notes)), int(where[-2:]))
     signals = [
         EdfSignal(row, 256, label=name, physical_dimension="uV", physical_range=(-80, 80))
         for name, row in zip(FLEX_NAMES, eeg, strict=True)
@@ -352,7 +352,7 @@ def write_flat(folder: Path, n_train: int = 22) -> tuple[np.ndarray, list[int]]:
     write_parquet(here / "experiment_metadata.parquet", columns)
     kept = [number for number in range(n_train) if number not in (1, n_train - 1)]  # session 1, then 2
     train = np.random.default_rng(0).normal(size=(len(kept), 32, 250))
-    for kind, data in (("training", train), ("test", train[:2])):
+    for kind, data in (("training", train), ("test", -train[:2])):
         names = [*FLEX_NAMES[:-1], "AFz"]
         content = {"preprocessed_eeg_data": data, "ch_names": names, "times": np.arange(250) / 250}
         content["configs"] = {"baseline": (None, 0), "tmin": -0.2, "tmax": 1.0, "sfreq": 250, "reject": None}

@@ -248,7 +248,7 @@ def write_things_eeg1(folder: Path, subject: str, *, has_test: bool = True, onse
     """12 blocks of two pictures, 10 Hz, from sample 400 on; then, 1 s later, four test pictures."""
     here, stem = folder / subject / "eeg", f"{subject}_task-rsvp_eeg"
     here.mkdir(parents=True)
-    counts = np.random.default_rng(3).normal(scale=100, size=(63, 6000)).round().astype("<i2")
+    counts = np.random.default_rng(int(subject[-2:])).normal(scale=100, size=(63, 6000)).round().astype("<i2")
     (here / f"{stem}.eeg").write_bytes(counts.T.tobytes())
     channels = "".join(f"Ch{i}={name},,0.1,µV\n" for i, name in enumerate(NAMES_63, 1))
     (here / f"{stem}.vhdr").write_text(HEADER.format(stem=stem) + channels)

@@ -37,6 +37,15 @@ def test_sentences_and_sessions_in_two_splits_are_told() -> None:
     assert "every sentence is new" in " ".join(apart.sentences) and "sessions" not in " ".join(apart.sentences)
 
 
+def test_copies_inside_the_split_are_told() -> None:
+    metas = {"train": [meta("a", "r1", "x")], "test": [meta("a", "r2", "x"), meta("a", "r3", "x")]}
+    copies = {"test": {"pairs": 2, "seconds": 83.2}, "train": {"pairs": 9, "seconds": 1.0}}
+    said = [" ".join(audit_splits(metas, "test", "toy", copies=given).sentences) for given in (None, {}, copies)]
+    assert "do not say whether recordings share samples" in said[0]
+    assert "no recording shares samples with one of another split" in said[1] and "count twice" not in said[1]
+    assert "2 pairs of recordings of this one share 83.2 s: these trials count twice" in said[2]
+
+
 def test_equal_names_of_recordings_of_two_subjects_are_two_recordings() -> None:
     audit = audit_splits({"train": [meta("a", "r1", "x")], "test": [meta("b", "r1", "x")]}, "test", "toy")
     assert (audit.split_by, audit.shared["recording"]) == ("subject", 0)
