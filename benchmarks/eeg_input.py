@@ -20,9 +20,8 @@ the set's less what the best constant answer has (bits above chance), and its ac
 """
 
 import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +29,20 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from neuroleon.common.files import read_json, sha256_json, write_json
 from neuroleon.common.seed import generator, torch_generator
 from neuroleon.data_pipeline.packing import LossWeights, pack
 from neuroleon.data_pipeline.pretokenize import variants_of
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.evaluation.controls import derangement
+from neuroleon.evaluation.feed import ids_of_answer, span_of
 from neuroleon.evaluation.trials import balanced
 from neuroleon.model.config import ModelConfig
 from neuroleon.model.embed import CodebookEmbedding
 from neuroleon.model.loss import token_loss
 from neuroleon.model.transformer import Neuroleon
-from neuroleon.tokenizers.document import OUTPUT, Document, Rendered, Span, prompt, render
+from neuroleon.tokenizers.document import Document, Rendered, Span, prompt, render
 from neuroleon.training.optim import OptimConfig, make_optimizer
 from neuroleon.training.schedule import ScheduleConfig, rate_factor
 from neuroleon.training.state import Ema
@@ -106,8 +107,7 @@ def read_set(folder: Path, pipeline: NeuroleonPipeline) -> LabelledSet:
             texts[info["label"]], question = info["label_text"], info["question"]
             several = variants_of(record, VARIANTS if split == "train" else 1, seed=0)
             tokens, latents = pipeline.eeg.encode_windows(several), pipeline.eeg.latents(several)
-            spans = tuple(Span("eeg", one.ids, one.scale) for one in tokens)
-            windows[split].append(Window(label=info["label"], eeg=spans, latents=tuple(latents)))
+            windows[split].append(Window(label=info["label"], eeg=tuple(map(span_of, tokens)), latents=tuple(latents)))
     encoded = pipeline.text.encode(list(texts.values()))
     labels = {label: Span("text", np.array(ids)) for label, ids in zip(texts, encoded, strict=True)}
     return LabelledSet(
@@ -221,8 +221,7 @@ class Trained:
         self.embed.heard = None
         found = []
         for span in asked.labels.values():
-            rendered = render(Document("eeg2label", None, (span,)), self.vocabulary)
-            end = torch.from_numpy(rendered.ids[rendered.part == OUTPUT].astype(np.int64))[None]
+            end = torch.from_numpy(ids_of_answer("eeg2label", span, self.vocabulary).astype(np.int64))[None]
             after = torch.cat([logits[None], self.model(end[:, :-1], cache=cache)], dim=1)
             log_p = after.log_softmax(dim=-1).gather(2, end[..., None])
             found.append(float(log_p.sum()) / np.log(2))
@@ -254,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of samples with labels")
     parser.add_argument("--model", required=True, help="whose tokenizers are used")
-    parser.add_argument("--out", type=Path, required=True, help="results, one JSON a row; those that are there stay")
+    parser.add_argument("--out", type=Path, required=True, help="results, one JSON a row; a row of the same run stays")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", default=list(SETTINGS), help="rows of the table")
@@ -262,17 +261,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     pipeline = NeuroleonPipeline.load(given.model)
     sets = [read_set(folder, pipeline) for folder in given.samples]
+    read = {
+        "model": pipeline.fingerprint,
+        "samples": [[ShardReader(folder, s).fingerprint for s in ("train", "validation")] for folder in given.samples],
+    }
     head = ["", "seed", *(one.name for one in sets)]
     print("accuracy, shuffled, in training; bits above chance")
     print(f"| {' | '.join(head)} |\n{'| --- ' * len(head)}|", flush=True)
     for seed in given.seeds:
         for name in given.only:
-            path = given.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+            run = sha256_json(asdict(SETTINGS[name]) | read | {"seed": seed, "steps": given.steps})
+            path = given.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}-{run[:12]}.json"
             if not path.is_file():
                 trained = Trained(SETTINGS[name], sets, pipeline, seed)
                 trained.train(given.steps)
-                path.write_text(json.dumps({one.name: trained.ask(one) for one in sets}))
-            told = json.loads(path.read_text())
+                write_json(path, {one.name: trained.ask(one) for one in sets})
+            told = read_json(path)
             cells = [
                 f"{t['real']:.2f}, {t['shuffled']:.2f}, {t['train']:.2f}; {t['real bits']:+.2f}" for t in told.values()
             ]

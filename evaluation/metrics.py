@@ -44,23 +44,23 @@ def band(eeg: np.ndarray, low_hz: float, high_hz: float, sfreq: float) -> np.nda
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson correlation per channel (n_chans,); NaN where a channel of either is flat."""
+    """Pearson's r of the rows of two (n, d), one by one, (n,); NaN where a row of either is flat."""
     a = first - first.mean(axis=1, keepdims=True)
     b = second - second.mean(axis=1, keepdims=True)
     energy = (a**2).sum(axis=1) * (b**2).sum(axis=1)
     return np.where(energy > 0, (a * b).sum(axis=1) / np.sqrt(np.where(energy > 0, energy, 1.0)), np.nan)
 
 
-def standardised(rows: np.ndarray) -> np.ndarray:
-    """Rows (n, d) without mean, of length 1; a constant row stays 0."""
+def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pearson's r of each row of (n, d) with each of (m, d): (n, m); 0 with a flat row."""
+    return np.asarray(_standardised(first) @ _standardised(second).T)
+
+
+def _standardised(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, d) without mean, of length 1; a flat row stays 0."""
     centred = rows - rows.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
-
-
-def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's r of each row of (n, d) with each of (m, d): (n, m); 0 with a constant row."""
-    return np.asarray(standardised(first) @ standardised(second).T)
 
 
 def nmse(original: np.ndarray, restored: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from neuroleon.evaluation.corpus import Statistic
 from neuroleon.evaluation.identification import ranks
-from neuroleon.evaluation.metrics import standardised
+from neuroleon.evaluation.metrics import correlation
 
 SSIM_WINDOW = 11  # pixels of the Gaussian window of sigma 1.5 (Wang et al. 2004)
 _GREY = np.array([0.2125, 0.7154, 0.0721])  # Rec. 709, as scikit-image's rgb2gray
@@ -19,7 +19,7 @@ _GREY = np.array([0.2125, 0.7154, 0.0721])  # Rec. 709, as scikit-image's rgb2gr
 def pixel_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """PixCorr: Pearson's r over pixels and colours of two batches uint8 (n, H, W, 3), (n,); 0 for a flat picture."""
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (first, second))
-    return np.asarray((standardised(a) * standardised(b)).sum(axis=1))
+    return np.nan_to_num(correlation(a, b), nan=0.0)
 
 
 def two_way(similarity: np.ndarray, places: np.ndarray) -> np.ndarray:

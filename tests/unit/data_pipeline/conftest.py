@@ -1,6 +1,10 @@
-import pytest
+from collections.abc import Iterator
+from pathlib import Path
 
-from neuroleon.data_pipeline import launch
+import pytest
+from made_server import Server, serving, write_shards
+
+from neuroleon.data_pipeline import launch, remote
 
 
 @pytest.fixture
@@ -22,3 +26,16 @@ def on(request: pytest.FixtureRequest) -> str:
     if request.param == "ray":
         pytest.importorskip("ray")
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shards(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture
+def server(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote, "BACKOFF_S", (0.01,) * 5)
+    with serving(shards) as running:
+        yield running

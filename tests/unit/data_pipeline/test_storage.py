@@ -1,142 +1,25 @@
 """Shards behind an address are read as those of a folder are, or it is said what is wrong."""
 
-import hashlib
 import json
-import multiprocessing
 import os
 import re
 import shutil
 import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-import numpy as np
 import pytest
-from filelock import FileLock
+from made_server import SHARD, Fault, Server, cut, cut_without_length, flipped, hang, head, longer, numbers, status
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline import cache as cache_module
 from neuroleon.data_pipeline import remote
-from neuroleon.data_pipeline.cache import Cache, digest
-from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
+from neuroleon.data_pipeline.cache import Cache
+from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.storage import Folder
 from neuroleon.training.loop import WORKER_TIMEOUT_S
-
-Fault = Callable[[BaseHTTPRequestHandler, bytes], None]
-SHARD = "train-000000.tar"
-
-
-def head(request: BaseHTTPRequestHandler, length: int | None) -> None:
-    request.send_response(200)
-    if length is not None:
-        request.send_header("Content-Length", str(length))
-    request.end_headers()
-
-
-def whole(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    head(request, len(content))
-    request.wfile.write(content)
-
-
-def cut(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    head(request, len(content))
-    request.wfile.write(content[: len(content) // 2])
-
-
-def cut_without_length(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    """An end that looks like any other."""
-    head(request, None)
-    request.wfile.write(content[: len(content) // 2])
-
-
-def flipped(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    whole(request, content[:600] + bytes([content[600] ^ 1]) + content[601:])
-
-
-def longer(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    whole(request, content + b"more")
-
-
-def hang(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    head(request, len(content))
-    request.wfile.write(content[:100])
-    request.server.stopped.wait(20)
-
-
-def status(code: int) -> Fault:
-    def answer(request: BaseHTTPRequestHandler, content: bytes) -> None:
-        request.send_response(code)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-
-    return answer
-
-
-class Server(ThreadingHTTPServer):
-    """`faults[file]`: what it does to the next requests for a file, one after the other; then it serves it whole."""
-
-    daemon_threads = True
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.root, self.faults, self.asked = root, dict[str, list[Fault]](), Counter[str]()
-        self.stopped, self.sent = threading.Event(), 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/set"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
-        self.server.asked[name] += 1
-        waiting = self.server.faults.get(name, [])
-        file = self.server.root / name
-        answer = waiting.pop(0) if waiting else (whole if file.is_file() else status(404))
-        answer(self, file.read_bytes() if file.is_file() else b"")
-
-    def log_message(self, *args: object) -> None: ...
-
-
-@contextmanager
-def serving(root: Path) -> Iterator[Server]:
-    server = Server(root)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.stopped.set()
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    for number in range(3):
-        records = [
-            {"__key__": f"{number}-{i}", "npy": np.full((4, 50), i, np.float32), "json": {"i": 10 * number + i}}
-            for i in range(10)
-        ]
-        write_shard(shard_path(folder, "train", number), records, ("npy", "json"))
-    write_manifest(folder, name="toy")
-    return folder
-
-
-@pytest.fixture
-def server(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remote, "BACKOFF_S", (0.01,) * 5)
-    with serving(shards) as running:
-        yield running
-
-
-def numbers(location: str | Path) -> list[int]:
-    return [record["json"]["i"] for record in ShardReader(location, "train")]
 
 
 def test_every_address_gives_the_samples_of_the_folder(shards: Path, server: Server) -> None:
@@ -339,133 +222,6 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(ConfigError, match=r'pip install "neuroleon\[remote\]"'):
         remote.read("s3://bucket-of-a-test/none")
-
-
-def test_the_shard_that_was_opened_longest_ago_leaves_a_full_cache(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    size = (server.root / SHARD).stat().st_size
-    monkeypatch.setenv("NEUROLEON_CACHE_GB", str(2.9 * size / 1e9))
-    reader = ShardReader(server.url, "train")
-    for i in (0, 10, 0, 20):
-        reader._tables.clear()  # as another process that starts with what the cache holds
-        assert reader[i]["json"] == {"i": i}
-    kept = {path.name for path in Cache.of_environment().folder.glob("*[0-9a-f]")}
-    assert reader.shards[0].sha256 in kept and reader.shards[2].sha256 in kept
-    assert reader.shards[1].sha256 not in kept
-    assert reader[10]["json"] == {"i": 10}
-    assert sum(path.stat().st_size for path in Cache.of_environment().folder.iterdir()) <= 2.9 * size
-
-
-def test_a_shard_that_left_the_cache_under_an_open_reader_is_loaded_again(server: Server) -> None:
-    reader = ShardReader(server.url, "train")
-    assert reader[3]["json"] == {"i": 3}
-    shutil.rmtree(Cache.of_environment().folder)
-    assert reader[4]["json"] == {"i": 4}
-    assert server.asked[SHARD] == 2
-
-
-def test_a_file_of_the_cache_that_was_damaged_is_loaded_again(server: Server) -> None:
-    assert numbers(server.url) == list(range(30))
-    [file] = [p for p in Cache.of_environment().folder.iterdir() if p.name == digest(server.root / SHARD)]
-    content = file.read_bytes()
-    file.write_bytes(content[:700] + b"\x55" + content[701:])
-    assert numbers(server.url) == list(range(30))
-    assert file.read_bytes() == content
-
-
-@pytest.mark.parametrize("size", ["0", "-1", "many", "nan", "1e-9"])
-def test_a_cache_of_no_use_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch, size: str) -> None:
-    monkeypatch.setenv("NEUROLEON_CACHE_GB", size)
-    with pytest.raises(ConfigError, match="NEUROLEON_CACHE_GB"):
-        numbers(server.url)
-
-
-def test_a_cache_that_cannot_be_written_is_refused(server: Server, tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("NEUROLEON_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ConfigError, match="name another in NEUROLEON_CACHE"):
-        numbers(server.url)
-
-
-def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Files:
-        def get_file(self, url: str, target: str, callback: object) -> None:
-            raise OSError(28, "No space left on device")
-
-    reader = ShardReader(server.url, "train")
-    monkeypatch.setattr(remote, "_filesystem", lambda url: Files())
-    with pytest.raises(DataError, match="no space left in the cache"):
-        reader[0]
-
-
-def read_in_process(url: str, seed: int, answers: "multiprocessing.Queue") -> None:
-    reader = ShardReader(url, "train")
-    order = np.random.default_rng(seed).permutation(30)[:12].tolist()
-    answers.put([reader[i]["json"]["i"] for i in order] == order)
-
-
-def test_a_shard_that_leaves_the_cache_for_its_own_index_is_read(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NEUROLEON_CACHE_GB", str((server.root / SHARD).stat().st_size / 1e9 + 5e-10))
-    assert numbers(server.url) == list(range(30))
-    assert not (Cache.of_environment().folder / digest(server.root / SHARD)).exists()
-
-
-def test_processes_share_a_cache_that_is_too_small_for_them(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEUROLEON_CACHE_GB", str(1.9 * (server.root / SHARD).stat().st_size / 1e9))
-    context = multiprocessing.get_context("fork")  # as the workers of a DataLoader
-    answers = context.Queue()
-    workers = [context.Process(target=read_in_process, args=(server.url, seed, answers)) for seed in range(3)]
-    for worker in workers:
-        worker.start()
-    assert [answers.get(timeout=60) for _ in workers] == [True] * 3
-    for worker in workers:
-        worker.join()
-    cache = Cache.of_environment()
-    assert sum(path.stat().st_size for path in cache.folder.iterdir()) <= cache.limit
-    assert not list(cache.folder.glob("*.part"))
-
-
-def test_files_that_are_loaded_at_once_leave_a_cache_of_its_size(tmp_path: Path) -> None:
-    """All six look for room before the first one is there."""
-    cache, together = Cache(folder=tmp_path, limit=100), threading.Barrier(6)
-
-    def load(letter: str) -> bool:
-        content = letter.encode() * 60
-
-        def write(path: Path) -> None:
-            together.wait(10)
-            path.write_bytes(content)
-
-        return cache.get(hashlib.sha256(content).hexdigest(), 60, write) is not None
-
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(load, "abcdef")) == [True] * 6
-    assert [path.stat().st_size for path in tmp_path.iterdir() if path.suffix != ".lock"] == [60]
-
-
-def test_a_process_that_holds_the_cache_too_long_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "WAIT_S", 0.1)
-    folder = Cache.of_environment().folder
-    folder.mkdir()
-    with FileLock(folder / f"{digest(server.root / SHARD)[:2]}.lock"), pytest.raises(DataError, match="for 0") as found:
-        ShardReader(server.url, "train")[0]
-    assert str(found.value).startswith(str(folder))
-
-
-def test_processes_that_want_one_shard_load_it_once(server: Server) -> None:
-    assert numbers(server.url) == list(range(30))  # this process has used fsspec's thread before it forks
-    shutil.rmtree(Cache.of_environment().folder)
-    server.asked.clear()
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    workers = [context.Process(target=read_in_process, args=(server.url, seed, answers)) for seed in range(4)]
-    for worker in workers:
-        worker.start()
-    assert [answers.get(timeout=60) for _ in workers] == [True] * 4
-    assert {server.asked[f"train-00000{i}.tar"] for i in range(3)} == {1}
 
 
 def test_shards_in_a_bucket(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
