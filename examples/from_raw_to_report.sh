@@ -13,11 +13,11 @@ kind=default
 case "${1:-}" in --short | --restricted) kind=${1#--}; shift ;; esac
 data=${1:-../shared/data} out=${2:-runs/$kind} python=${PYTHON:-python}
 
-sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 eegmat)
-eeg_only=(muse_n170 muse_field muse_go_no_go uci_smni eegmmidb)  # these teach the EEG tokenizer alone
+sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 muse_field eegmat)
+eeg_only=(muse_n170 muse_go_no_go uci_smni eegmmidb)  # these teach the EEG tokenizer alone
 aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300,muse_n170,muse_field]
 weights='{cvep20: 110, ssvep_exo: 50, muse_p300: 40, muse_flicker: 30, eegmat: 25, eegmmidb: 20, uci_smni: 30}'
-recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, eegmat: 0.4}'
+recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, muse_field: 2, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
 image=() eeg=() tokens=(--variants 5) model=() tuned=() report=(--limit 120)
 if [ "$kind" = short ]; then

@@ -26,7 +26,7 @@ CONFIG = EEGTokenizerConfig(
 def telling_labels(network: EEGNetwork) -> EEGNetwork:
     """The network, whose semantic numbers say something, as if they were fitted to a set of two labels."""
     evidence = network.encoder.evidence
-    torch.nn.init.normal_(evidence.templates, std=0.1)
+    torch.nn.init.normal_(evidence.templates, std=0.01)
     torch.nn.init.normal_(evidence.spectra, std=0.01)
     for posterior in (evidence.of_responses, evidence.of_rhythms):
         posterior.same_set[:2, :2] = 1.0

@@ -1,10 +1,11 @@
 """What the EEG so far says of the labels that training knew: a logistic regression of each set's labels, step by step.
 
 The semantic numbers of a step are the posterior of every such label, given the window up to this step, less chance.
-*Responses* are read from the numbers of the waveform with weights that depend on the place of the step in its window,
-because a response is locked to the window's start: evidence adds up. *Rhythms* are read from log-power around the
-steps, whatever their place: its mean so far. Each is trusted as far as the same number of steps went on trials that
-the fit did not see. On EEG of anything else they name a label that training knew, and that means nothing.
+All are read from the field whitened by its own covariance in the window (`spatial.whitening`). *Responses* are read
+with weights that depend on the place of the step in its window, because a response is locked to the window's start:
+evidence adds up. *Rhythms* are read from log-power around the steps, whatever their place: its mean so far. Each is
+trusted as far as the same number of steps went on trials that the fit did not see. On EEG of anything else they name a
+label that training knew, and that means nothing.
 # B batch, K harmonics, M sources, T samples, N steps, F features of power, S semantic numbers of one kind
 """
 
@@ -14,17 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.spatial import evenly, harmonics
+from neuroleon.tokenizers.eeg.spatial import HARMONICS, evenly, harmonics, whitening
 
 PLACES = 32  # of a window's first steps, 4 s; later ones say nothing of responses, and add no trust
-HEARD = 16  # numbers of the waveform that responses are read from: the first ones, which are made for them
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks
 FRAME_SHARE = 0.25  # of a window's energy, below which what is valid of it tells no power
-POWER_FLOOR = 1e-2  # in squared units of the scale
+POWER_FLOOR = 1e-2  # of the whitened field's variance
+# Power of the whole head at a frequency is what people share of a rhythm, that of a place hardly (docs/experiments.md)
+HEAD_LOUDNESS = 10.0
 
 
 class LogPower(nn.Module):
-    """Log-power of each source in a Hann window around each step (up to its end, when causal).
+    """Log-power of each source and of the whole head in a Hann window around each step (up to its end, when causal).
 
     Steady-state responses are power at a known frequency, which no step resolves. Where a part of the window is not
     valid, power is that of the rest, where the window weighs the rest enough.
@@ -43,6 +45,12 @@ class LogPower(nn.Module):
         waits = self.block > self.step
         self.blocks_before = (FRAME_BLOCKS if waits else FRAME_BLOCKS - 1) if config.causal else FRAME_BLOCKS // 2
 
+    @property
+    def loudness(self) -> Tensor:
+        """How loud each feature is to be heard: (F,)."""
+        of_places = torch.ones(len(self.places) * self.n_bins)
+        return torch.cat([of_places, torch.full((self.n_bins,), HEAD_LOUDNESS)])
+
     def _frames(self, signal: Tensor) -> Tensor:
         """(B, M, T), T a multiple of the block -> (B, M, T / block, window)."""
         before, n_blocks = self.blocks_before * self.block, signal.shape[-1] // self.block
@@ -50,18 +58,24 @@ class LogPower(nn.Module):
         blocks = rearrange(functional.pad(signal, (before, after)), "b m (n t) -> b m n t", t=self.block)
         return torch.cat([blocks[:, :, k : k + n_blocks] for k in range(FRAME_BLOCKS)], dim=-1)
 
-    def forward(self, field: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """field (B, K, T), valid (B, T) -> log-power (B, N, M * bins) and where it is known (B, N) bool."""
-        n_times = field.shape[-1]
+    def forward(self, field: Tensor, white: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """field (B, K, T), what whitens it (B, N or 1, K, K), valid (B, T) -> log-power (B, N, (M + 1) * bins) and
+        where it is known (B, N) bool."""
+        n_times, per_block = field.shape[-1], self.block // self.step
         rest = -n_times % self.block
-        frames = self._frames(functional.pad(self.places.to(field) @ field, (0, rest)))
+        frames = self._frames(functional.pad(field, (0, rest)))
         energy = self.hann.square()
         seen = self._frames(functional.pad(valid, (0, rest))[:, None].to(field.dtype)) @ energy
         enough = FRAME_SHARE * energy.sum()
-        spectrum = torch.fft.rfft(frames * self.hann, dim=-1)[..., 1 : self.n_bins + 1]
-        power = (spectrum.real.square() + spectrum.imag.square()) / seen.clamp_min(enough)[..., None]
-        features = rearrange((power + POWER_FLOOR).log(), "b m n f -> b n (m f)")
-        of_steps = self.block // self.step, n_times // self.step
+        spectrum = torch.view_as_real(torch.fft.rfft(frames * self.hann, dim=-1)[..., 1 : self.n_bins + 1])
+        # a frame is whitened as one: by what is known at the end of the block's first step, whose frame it is
+        whitened = white[:, ::per_block] @ rearrange(spectrum, "b k n f two -> b n k (f two)")
+        parts = torch.cat([self.places.to(field) @ whitened, whitened], dim=2)
+        power = rearrange(parts, "b n m (f two) -> b n m f two", two=2).square().sum(dim=-1)
+        n_places = len(self.places)
+        power = torch.cat([power[:, :, :n_places], power[:, :, n_places:].sum(dim=2, keepdim=True)], dim=2)
+        features = (power / seen[:, 0].clamp_min(enough)[..., None, None] + POWER_FLOOR).log().flatten(2)
+        of_steps = per_block, n_times // self.step
         return _of_steps(features, *of_steps), _of_steps(seen[:, 0] >= enough, *of_steps)
 
 
@@ -94,7 +108,7 @@ class Posterior(nn.Module):
 
 
 class Evidence(nn.Module):
-    """The numbers of the waveform and the field -> semantic numbers of responses and of rhythms."""
+    """The field -> semantic numbers of responses and of rhythms."""
 
     templates: Tensor
     usual_response: Tensor
@@ -103,26 +117,35 @@ class Evidence(nn.Module):
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
+        self.step_samples, self.causal = config.step_samples, config.causal
         self.powers = nn.ModuleList(LogPower(config, window) for window in config.spectral_samples)
-        n, n_bins = config.semantic_dim, sum(power.n_bins for power in self.powers if isinstance(power, LogPower))
-        self.register_buffer("templates", torch.zeros(PLACES, min(HEARD, config.waveform_dim), n))
+        n, of_step = config.semantic_dim, HARMONICS * config.step_samples
+        self.register_buffer("templates", torch.zeros(PLACES, of_step, n))
         self.register_buffer("usual_response", torch.zeros(PLACES, n))  # what they make of the mean trial
-        self.register_buffer("spectra", torch.zeros(config.sources * n_bins, n))
+        self.register_buffer("spectra", torch.zeros(len(self.loudness), n))
         self.register_buffer("usual_power", torch.zeros(n))
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
 
-    def power(self, field: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """field (B, K, T), valid (B, T) -> log-power in every window (B, N, F), and where all know it (B, N) bool."""
-        found = [power(field, valid) for power in self.powers]
-        return torch.cat([of for of, _ in found], dim=-1), torch.stack([known for _, known in found]).all(dim=0)
+    @property
+    def loudness(self) -> Tensor:
+        """How loud each feature of power is to be heard: (F,)."""
+        return torch.cat([power.loudness for power in self.powers if isinstance(power, LogPower)])
 
-    def forward(self, waveform: Tensor, field: Tensor, valid: Tensor, exists: Tensor) -> Tensor:
-        """waveform (B, N, waveform_dim), field (B, K, T), valid (B, T), exists (B, N) -> (B, N, 2 S)."""
-        n = min(waveform.shape[1], PLACES)
-        heard = waveform[:, :n, : self.templates.shape[1]]
-        responses = torch.einsum("bnk,nks->bns", heard, self.templates[:n]) - self.usual_response[:n]
-        responses = functional.pad(responses * exists[:, :n, None], (0, 0, 0, waveform.shape[1] - n))
-        power, known = self.power(field, valid)
+    def numbers(self, field: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is read: field (B, K, T), valid (B, T) -> its steps (B, N, K * step_samples), whitened; their log-power
+        in every window (B, N, F); and where all windows know it (B, N) bool."""
+        white = whitening(field, valid, self.step_samples, causal=self.causal)
+        steps = white @ rearrange(field, "b k (n t) -> b n k t", t=self.step_samples)
+        found = [power(field, white, valid) for power in self.powers]
+        power, known = torch.cat([of for of, _ in found], dim=-1), torch.stack([known for _, known in found])
+        return steps.flatten(2), power, known.all(dim=0)
+
+    def forward(self, field: Tensor, valid: Tensor, exists: Tensor) -> Tensor:
+        """field (B, K, T), valid (B, T), exists (B, N) -> (B, N, 2 S)."""
+        steps, power, known = self.numbers(field, valid)
+        n = min(steps.shape[1], PLACES)
+        responses = torch.einsum("bnk,nks->bns", steps[:, :n], self.templates[:n]) - self.usual_response[:n]
+        responses = functional.pad(responses * exists[:, :n, None], (0, 0, 0, steps.shape[1] - n))
         known = known & exists
         rhythms, n_known = (power @ self.spectra - self.usual_power) * known[..., None], known.cumsum(dim=1)
         return torch.cat(

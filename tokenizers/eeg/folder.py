@@ -10,7 +10,7 @@ from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.surprise import Calibration
 
-FORMAT = "neuroleon.eeg-tokenizer/4"
+FORMAT = "neuroleon.eeg-tokenizer/5"
 
 
 def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwork, int, Calibration | None]:

@@ -39,6 +39,28 @@ def patches(field: Tensor, step_samples: int) -> Tensor:
     return rearrange(field, "b k (n t) -> b n (k t)", t=step_samples)
 
 
+def components(covariance: Tensor, readout: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """What `n` numbers of a step are to carry: rows (n, F) that make them, of variance 1 on average and no correlation,
+    and their variances (n,), the largest first; float64.
+
+    They are the components of an error that counts twice: half of it is the step's own, every component of its
+    `covariance` (F, F) divided by the fourth root of its variance (half way from the least error, where slow waves take
+    all, to equal parts for all), and half that of `readout` (r, F), what must survive first (r may be 0).
+    """
+    variance, axes = torch.linalg.eigh(covariance)
+    variance = variance.clamp_min(1e-6)
+    metric = axes * (variance.rsqrt() / variance.sqrt().sum()) @ axes.mT  # an error as large as the step is 1
+    if len(readout):
+        meaning = readout.double().mT @ readout.double()
+        metric = (1 - MEANING_SHARE) * metric + MEANING_SHARE * meaning / (meaning @ covariance).trace()
+    values, vectors = torch.linalg.eigh(metric)
+    root = vectors * values.clamp_min(0.0).sqrt() @ vectors.mT
+    sizes, found = torch.linalg.eigh(root @ covariance @ root)
+    sizes, found = sizes.flip(0)[:n].clamp_min(1e-12), found.flip(1)[:, :n]
+    unit = len(sizes) / sizes.sum()
+    return found.mT @ root * unit.sqrt(), sizes * unit
+
+
 class StepPosition(nn.Module):
     """Where a step stands in its window, a learned mix of sines with a period of 128 steps (16 s): N -> (N, D).
 
@@ -133,7 +155,7 @@ class EEGEncoder(nn.Module):
         with torch.autocast(eeg.device.type, enabled=False):  # sums over thousands of numbers, which half would lose
             field = self.spatial(eeg * valid[:, None], electrodes, present)
             waveform = self.to_waveform(patches(field, self.step_samples))
-            semantic = self.evidence(waveform, field, valid, exists)
+            semantic = self.evidence(field, valid, exists)
         if self.context is not None:
             semantic = semantic + self.context(torch.cat([waveform, semantic], dim=-1), exists)
         return torch.cat([waveform, semantic], dim=-1)
@@ -183,33 +205,20 @@ class EEGNetwork(nn.Module):
     def start_from(self, fields: Tensor, readout: Tensor) -> None:
         """The linear maps of the waveform, from fields (n, K * step_samples) of steps of real EEG, n >= 1.
 
-        They are the components of an error that counts twice: half of it is the waveform's, every component divided
-        by the fourth root of its variance (half way from the least error, where slow waves take all bits, to equal
-        parts for all), and half that of `readout` (r, K * step_samples), what must survive first (r may be 0). They
-        stay as they are: gradients of all the losses together soon turn them away from what few bits can carry. The
-        decoder's transformer adds nothing yet, and never to what `readout` reads, which is the codes' alone to say.
+        They are `components`, and stay as they are: gradients of all the losses together soon turn them away from what
+        few bits can carry. The decoder's transformer adds nothing yet, and never to what `readout` reads, which is the
+        codes' alone to say.
         """
         fields = fields.double()
         covariance = fields.mT @ fields / len(fields)
-        variance, axes = torch.linalg.eigh(covariance)
-        variance = variance.clamp_min(1e-6)
-        metric = axes * (variance.rsqrt() / variance.sqrt().sum()) @ axes.mT  # an error as large as the EEG is 1
-        if len(readout):
-            meaning = readout.double().mT @ readout.double()
-            metric = (1 - MEANING_SHARE) * metric + MEANING_SHARE * meaning / (meaning @ covariance).trace()
-        values, vectors = torch.linalg.eigh(metric)
-        root = vectors * values.clamp_min(0.0).sqrt() @ vectors.mT
-        sizes, components = torch.linalg.eigh(root @ covariance @ root)
-        n = min(len(sizes), self.encoder.to_waveform.out_features)
-        sizes, components = sizes.flip(0)[:n].clamp_min(1e-12), components.flip(1)[:, :n]
-        to_latents = components.mT @ root * (n / sizes.sum()).sqrt()  # latents of variance 1 on average
         coder, back = self.encoder.to_waveform, self.decoder.from_waveform
+        to_latents, variance = components(covariance, readout, coder.out_features)
         for linear in (coder, back):
             nn.init.zeros_(linear.weight)
             linear.requires_grad_(False)
+        n = len(to_latents)
         coder.weight[:n] = to_latents
-        # the steps that are likeliest, given their latents
-        back.weight[:, :n] = covariance @ to_latents.mT * sizes.reciprocal() * (sizes.sum() / n)
+        back.weight[:, :n] = covariance @ to_latents.mT / variance  # the steps that are likeliest, given their latents
         for name in ("weight", "bias"):
             nn.init.zeros_(getattr(self.decoder.to_field, name))
             parametrize.register_parametrization(self.decoder.to_field, name, Outside(readout.float()))

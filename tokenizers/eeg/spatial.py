@@ -3,13 +3,14 @@
 The field on the head is a sum of harmonics up to degree 5. What the channels there are say of their coefficients is the
 posterior mean of a Gaussian field with noise, which is also what spherical splines are (Perrin et al. 1989): nothing is
 learned, any channels will do, and what few channels cannot tell stays near 0.
-# B batch, C channels, K harmonics, T samples
+# B batch, C channels, K harmonics, T samples, N steps
 """
 
 import math
 from functools import cache
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 DEGREE = 5
@@ -17,6 +18,9 @@ HARMONICS = (DEGREE + 1) ** 2
 # Of the scale's square: noise of a channel, against a field whose degree n has the variance 1 / (n (n + 1)) for each
 # coefficient. Chosen on eight sets: a quarter of the channels from the others, and letters of cvep20 from what is left.
 NOISE = 0.05
+# Of the largest variance in a window, added to all before their inverse is taken: what few channels cannot tell, and
+# what only their noise tells, stays small
+LEAST_VARIANCE = 0.01
 
 
 @cache
@@ -68,6 +72,23 @@ class SpatialDecoder(nn.Module):
         """coefficients (B, K, T), electrodes (B, C, 7) -> (B, C, T)."""
         with torch.autocast(coefficients.device.type, enabled=False):
             return (measured(electrodes.double()) @ coefficients.double()).to(coefficients)
+
+
+def whitening(field: Tensor, valid: Tensor, step_samples: int, *, causal: bool) -> Tensor:
+    """The inverse square root of a window's own covariance: what is common to all of its EEG is divided out, and with
+    it most of what people do not share (Euclidean alignment: He and Wu 2020, of a recording there).
+
+    field (B, K, T), valid (B, T) -> (B, 1, K, K); when `causal`, (B, N, K, K), of the samples up to each step's end.
+    """
+    steps = rearrange(field * valid[:, None], "b k (n t) -> b n k t", t=step_samples)
+    products, n_valid = steps @ steps.mT, rearrange(valid, "b (n t) -> b n t", t=step_samples).sum(dim=-1)
+    if causal:
+        products, n_valid = products.cumsum(dim=1), n_valid.cumsum(dim=1)
+    else:
+        products, n_valid = products.sum(dim=1, keepdim=True), n_valid.sum(dim=1, keepdim=True)
+    variance, axes = torch.linalg.eigh(products / n_valid.clamp_min(1)[..., None, None])
+    variance = variance.clamp_min(0.0) + LEAST_VARIANCE * variance[..., -1:]
+    return axes * variance.clamp_min(1e-12).rsqrt()[..., None, :] @ axes.mT
 
 
 def evenly(n: int) -> Tensor:

@@ -1,8 +1,10 @@
 """Fits the semantic numbers of the EEG tokenizer: a logistic regression of each set's labels, taken apart into steps.
 
-Whether a set's labels are told by responses, by rhythms or not at all is found by cross-validation inside training,
-which also says how far the regression may be trusted after each number of steps.
-# n trials, N steps, P places, H numbers heard, F features of power, L labels of a set, S semantic numbers of one kind
+Whether a set's labels are told by responses, by rhythms, by both or not at all is found by cross-validation inside
+training, which also says how far the regression may be trusted after each number of steps. Nothing that is made with
+the labels of trials that are left out may touch them: what responses are heard by is made anew for every part.
+# n trials, N steps, P places, K numbers of a step's field, H numbers heard, F features of power, L labels of a set,
+# S semantic numbers of one kind
 """
 
 from collections.abc import Iterable
@@ -17,14 +19,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
+from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence, Posterior
+from neuroleon.tokenizers.eeg.network import components
+from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
 
 FOLDS = 5
+HEARD = 64  # numbers of a step that a set's responses are read from: 16 lose a fiftieth of the letters of cvep20
 STANDARD_ERRORS = 3.0  # above chance in cross-validation, from where on labels count as told
 LOG_TRUST = (-5.0, 5.0)  # range of the factor that log-odds may be scaled by
-# Inverse strength of the ridge, strong: a thousand trials are soon known by heart. Numbers of the waveform are read as
+# Inverse strength of the ridge, strong: a thousand trials are soon known by heart. Numbers of responses are read as
 # they are, for what tells labels is loud among them (divided by their spread they gave .35 of the letters, not .60);
 # log-power over its spread, but no spread below 0.1 (a tenth of the power): what is filtered out hardly varies.
 RIDGE_OF_RESPONSES, RIDGE_OF_RHYTHMS = 3e-4, 3e-3
@@ -33,19 +39,21 @@ LEAST_SPREAD = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class SetTrials:
-    """Labelled trials of one set in the order of recording: `responses` (n, P, H), the numbers heard of each step,
-    `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `labels` (n,) and
-    `recordings` (n,)."""
+    """Labelled trials of one set in the order of recording: `steps` (n, P, K), the whitened field of each step,
+    `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `loudness` (F,) of its
+    features, `labels` (n,), `subjects` (n,) and `recordings` (n,)."""
 
-    responses: np.ndarray
+    steps: np.ndarray
     rhythms: np.ndarray
+    loudness: np.ndarray
     labels: np.ndarray
+    subjects: np.ndarray
     recordings: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogOdds:
-    """Of one set's labels, up to a constant that all labels share: `weights` (P, H, L) or (F, L) of a step's numbers,
+    """Of one set's labels, up to a constant that all labels share: `weights` (P, K, L) or (F, L) of a step's numbers,
     `usual` (P, L) or (L,), what they make of the mean trial, `bias` (L,), and `trust` (P + 1,) after so many steps."""
 
     weights: np.ndarray
@@ -55,25 +63,37 @@ class LogOdds:
 
 
 class Responses:
-    """Numbers of the waveform, each place of a window with weights of its own: evidence adds up."""
+    """Numbers of the field, each place of a window with weights of its own: evidence adds up."""
 
     name, ridge = "responses", RIDGE_OF_RESPONSES
 
-    def __init__(self, trials: SetTrials) -> None:
-        self.known = np.isfinite(trials.responses).all(axis=2)
-        self.usual = _mean(trials.responses, self.known, over=0)
-        self.centred = np.where(self.known[..., None], trials.responses - self.usual, 0.0)
-        self.of_trials = self.centred.reshape(len(self.centred), -1).astype(np.float64)
+    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
+        """Of all trials, by numbers that are made of some `rows` of them."""
+        self.known = self.known_of(trials)
+        self._usual = _mean(trials.steps[rows], self.known[rows], over=0)
+        centred = np.where(self.known[..., None], trials.steps - self._usual, np.float32(0.0))
+        self._heard = _heard(centred, self.known, trials, rows, seed)
+        self._centred = centred @ self._heard.T
+        self.of_trials = self._centred.reshape(len(centred), -1).astype(np.float64)
+
+    @staticmethod
+    def known_of(trials: SetTrials) -> np.ndarray:
+        """Which steps there are: (n, P) bool."""
+        return np.isfinite(trials.steps).all(axis=2)
 
     def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
         """rows (L, P * H) -> log-odds of some trials after each step (n, P, L)."""
-        weights, _ = self.weights(rows)
-        return np.einsum("nph,phl->npl", self.centred[trials], weights).cumsum(axis=1)
+        weights = self._by_place(rows)
+        return np.einsum("nph,phl->npl", self._centred[trials], weights).cumsum(axis=1)
 
     def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """rows (L, P * H) -> weights (P, H, L) and what they make of the mean trial (P, L)."""
-        weights = rows.reshape(len(rows), *self.usual.shape).transpose(1, 2, 0)
-        return weights, np.einsum("ph,phl->pl", self.usual, weights)
+        """rows (L, P * H) -> weights (P, K, L) and what they make of the mean trial (P, L)."""
+        weights = np.einsum("hk,phl->pkl", self._heard, self._by_place(rows))
+        return weights, np.einsum("pk,pkl->pl", self._usual, weights)
+
+    def _by_place(self, rows: np.ndarray) -> np.ndarray:
+        """(L, P * H) -> (P, H, L)."""
+        return rows.reshape(len(rows), PLACES, len(self._heard)).transpose(1, 2, 0)
 
 
 class Rhythms:
@@ -81,49 +101,68 @@ class Rhythms:
 
     name, ridge = "rhythms", RIDGE_OF_RHYTHMS
 
-    def __init__(self, trials: SetTrials) -> None:
-        self.known = np.isfinite(trials.rhythms).all(axis=2)
-        means = _mean(trials.rhythms, self.known, over=1)
-        if self.known.any():
-            means = means[self.known.any(axis=1)]
-        self.usual, self.spread = means.mean(axis=0), means.std(axis=0).clip(LEAST_SPREAD)
-        centred = (trials.rhythms - self.usual) / self.spread
-        self.centred = np.where(self.known[..., None], centred, 0.0)
-        self.of_trials = _mean(self.centred, self.known, over=1).astype(np.float64)
+    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
+        """Of all trials, in units that are made of some `rows` of them."""
+        self.known = self.known_of(trials)
+        means = _mean(trials.rhythms[rows], self.known[rows], over=1)
+        if self.known[rows].any():
+            means = means[self.known[rows].any(axis=1)]
+        self._usual = means.mean(axis=0)
+        self._unit = means.std(axis=0).clip(LEAST_SPREAD) / trials.loudness
+        self._centred = np.where(self.known[..., None], (trials.rhythms - self._usual) / self._unit, 0.0)
+        self.of_trials = _mean(self._centred, self.known, over=1).astype(np.float64)
+
+    @staticmethod
+    def known_of(trials: SetTrials) -> np.ndarray:
+        """Which steps have power: (n, N) bool."""
+        return np.isfinite(trials.rhythms).all(axis=2)
 
     def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
         """rows (L, F) -> log-odds of some trials after each step (n, N, L)."""
         n_known = self.known[trials].cumsum(axis=1).clip(1)[..., None]
-        return (self.centred[trials] @ rows.T).cumsum(axis=1) / n_known
+        return (self._centred[trials] @ rows.T).cumsum(axis=1) / n_known
 
     def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """rows (L, F) -> weights (F, L) and what they make of the mean trial (L,)."""
-        weights = (rows / self.spread).T
-        return weights, self.usual @ weights
+        weights = (rows / self._unit).T
+        return weights, self._usual @ weights
 
 
-def fit_evidence(evidence: Evidence, sets: Iterable[tuple[str, SetTrials]]) -> None:
-    """Fits `evidence` to the labels of every set, by the kind of numbers that cross-validation tells them better by,
-    or not at all.
+Kind = type[Responses] | type[Rhythms]
+
+
+def fit_evidence(evidence: Evidence, sets: Iterable[tuple[str, SetTrials]], seed: int) -> None:
+    """Fits `evidence` to the labels of every set, by each kind of numbers that tells them in cross-validation.
 
     Raises:
         ConfigError: more labels than there are semantic numbers.
     """
     found: dict[str, list[LogOdds]] = {Responses.name: [], Rhythms.name: []}
     for name, trials in sets:
-        kinds: list[Responses | Rhythms] = [Responses(trials), Rhythms(trials)]
-        outside = [_outside(kind, trials.labels, trials.recordings) for kind in kinds]
-        above = [_above_chance(log_odds[:, -1], trials.labels) for log_odds in outside]
-        best = int(np.argmax(above))
-        told = above[best] > STANDARD_ERRORS * _standard_error(trials.labels)
-        logger.info(
-            f"{name}: labels above chance by {above[0]:.2f} from responses, {above[1]:.2f} from rhythms: read from "
-            f"{kinds[best].name if told else 'neither'}"
-        )
-        if told:
-            found[kinds[best].name].append(_fitted(kinds[best], outside[best], trials.labels))
+        least, told = STANDARD_ERRORS * _standard_error(trials.labels), []
+        for kind in (Responses, Rhythms):
+            outside = _outside(kind, trials, seed, name)
+            above = _above_chance(outside[:, -1], trials.labels)
+            told.append(f"{above:.2f} from {kind.name}" + ("" if above > least else " (not read)"))
+            if above > least:
+                found[kind.name].append(_fitted(kind, trials, seed, outside))
+        logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(told)}")
     _set(evidence.of_responses, evidence.templates, evidence.usual_response, found[Responses.name])
     _set(evidence.of_rhythms, evidence.spectra, evidence.usual_power, found[Rhythms.name])
+
+
+def _heard(centred: np.ndarray, known: np.ndarray, trials: SetTrials, rows: np.ndarray, seed: int) -> np.ndarray:
+    """Rows (H, K): what the responses of some trials, `centred` (n, P, K), are best heard by."""
+    some = [
+        Labelled(label=str(trials.labels[i]), subject=str(trials.subjects[i]), steps=torch.from_numpy(steps))
+        for i in rows
+        if len(steps := centred[i][known[i]])
+    ]
+    if not some:
+        return np.zeros((HEARD, centred.shape[2]), np.float32)
+    steps = torch.cat([trial.steps for trial in some]).double()
+    heard, _ = components(steps.mT @ steps / len(steps), evoked_readout(some, seed), HEARD)
+    return heard.float().numpy()
 
 
 def _set(posterior: Posterior, weights: Tensor, usual: Tensor, found: list[LogOdds]) -> None:
@@ -149,14 +188,16 @@ def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
         buffer[..., : columns.shape[-1]] = columns
 
 
-def _outside(kind: Responses | Rhythms, labels: np.ndarray, recordings: np.ndarray) -> np.ndarray:
+def _outside(kind: Kind, trials: SetTrials, seed: int, name: str) -> np.ndarray:
     """Log-odds (n, N, L) after each step of trials that were left out; zeros where none can be."""
-    log_odds = np.zeros((*kind.known.shape, len(np.unique(labels))))
-    for rest, left_out in _folds(labels, recordings):
+    labels, known = trials.labels, kind.known_of(trials)
+    log_odds = np.zeros((*known.shape, len(np.unique(labels))), np.float32)
+    folds = _folds(labels, trials.recordings)
+    for rest, left_out in tqdm(folds, desc=f"{kind.name} of {name}", unit="fold", leave=False, dynamic_ncols=True):
+        numbers = kind(trials, rest, seed)
         # a strong ridge makes weights in proportion to the trials: as large as those of all trials
-        ridge = kind.ridge * len(labels) / len(rest)
-        rows, bias = _regression(kind.of_trials[rest], labels[rest], ridge)
-        log_odds[left_out] = kind.so_far(rows, left_out) + bias
+        rows, bias = _regression(numbers.of_trials[rest], labels[rest], kind.ridge * len(labels) / len(rest))
+        log_odds[left_out] = numbers.so_far(rows, left_out) + bias
     return log_odds
 
 
@@ -228,10 +269,12 @@ def _regression(numbers: np.ndarray, labels: np.ndarray, ridge: float) -> tuple[
     return rows, bias
 
 
-def _fitted(kind: Responses | Rhythms, outside: np.ndarray, labels: np.ndarray) -> LogOdds:
-    rows, bias = _regression(kind.of_trials, labels, kind.ridge)
-    weights, usual = kind.weights(rows)
-    return LogOdds(weights=weights, usual=usual, bias=bias, trust=_trust(outside, kind.known, labels))
+def _fitted(kind: Kind, trials: SetTrials, seed: int, outside: np.ndarray) -> LogOdds:
+    """Of all trials, trusted as far as those that were `outside` of each part went."""
+    numbers = kind(trials, np.arange(len(trials.labels)), seed)
+    rows, bias = _regression(numbers.of_trials, trials.labels, kind.ridge)
+    weights, usual = numbers.weights(rows)
+    return LogOdds(weights=weights, usual=usual, bias=bias, trust=_trust(outside, numbers.known, trials.labels))
 
 
 def _mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:

@@ -40,14 +40,14 @@ def evoked_readout(trials: Sequence[Labelled], seed: int) -> Tensor:
     of each subject; none where labels tell nothing.
     """
     steps = torch.cat([trial.steps for trial in trials]).double()
-    covariance = steps.mT @ steps / len(steps)
-    size = len(covariance)
+    products = steps.mT @ steps
+    covariance, size = products / len(steps), len(products)
     variance, axes = torch.linalg.eigh(covariance)
     variance = variance.clamp_min(0.0) + RIDGE * covariance.trace() / size
     whiten, colour = (axes * variance.pow(power) @ axes.mT for power in (-0.5, 0.5))
 
     labels = np.array([trial.label for trial in trials])
-    shared = _shared(trials, labels)
+    shared = _shared(trials, labels, products)
     if not shared.any():
         return torch.zeros(0, size)
     subjects = np.array([trial.subject for trial in trials])
@@ -58,7 +58,7 @@ def evoked_readout(trials: Sequence[Labelled], seed: int) -> Tensor:
         for subject in np.unique(subjects):
             own = np.flatnonzero(subjects == subject)
             shuffled[own] = rng.permutation(shuffled[own])
-        chance = max(chance, _largest(whiten @ _shared(trials, shuffled) @ whiten))
+        chance = max(chance, _largest(whiten @ _shared(trials, shuffled, products) @ whiten))
     share, directions = torch.linalg.eigh(whiten @ shared @ whiten)
     found = share > chance
     share, directions = share[found], directions[:, found]
@@ -73,29 +73,26 @@ def _largest(matrix: Tensor) -> float:
     return float(eigsh(matrix.numpy(), k=1, which="LA", v0=np.ones(len(matrix)), return_eigenvectors=False)[0])
 
 
-def _shared(trials: Sequence[Labelled], labels: np.ndarray) -> Tensor:
+def _shared(trials: Sequence[Labelled], labels: np.ndarray, products: Tensor) -> Tensor:
     """Covariance (F, F) of what trials of one label share, over what trials of different labels share.
 
-    From products of different trials only, so that noise, which no two trials share, adds nothing on average. Zeros
-    where no subject has two trials of a label, or two labels.
+    From products of different trials only (without `products`, those of each step with itself), so that noise, which no
+    two trials share, adds nothing on average. Zeros where no subject has two trials of a label, or two labels.
     """
     groups: dict[tuple[str, int], dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
     for trial, label in zip(trials, labels, strict=True):
         groups[trial.subject, len(trial.steps)][label].append(trial.steps)
-    size = trials[0].steps.shape[1]
-    same, other, own = (torch.zeros(size, size) for _ in range(3))
+    same, other = torch.zeros_like(products), torch.zeros_like(products)
     same_pairs = other_pairs = 0
     for (_, n_steps), by_label in groups.items():
         sums = torch.stack([torch.stack(steps).sum(0) for steps in by_label.values()])  # (labels, S, F)
         counts = np.array([len(steps) for steps in by_label.values()])
-        every = torch.stack([step for steps in by_label.values() for step in steps]).flatten(0, 1)
-        own += every.mT @ every
         of_label, of_all = (sums.mT @ sums).sum(0), sums.sum(0).mT @ sums.sum(0)
         same += of_label
         other += of_all - of_label
         same_pairs += n_steps * int((counts**2 - counts).sum())
         other_pairs += n_steps * int(counts.sum() ** 2 - (counts**2).sum())
     if not same_pairs or not other_pairs:
-        return torch.zeros(size, size).double()
-    shared = (same - own) / same_pairs - other / other_pairs
-    return ((shared + shared.mT) / 2).double()
+        return torch.zeros_like(products)
+    shared = (same - products) / same_pairs - other / other_pairs
+    return (shared + shared.mT) / 2

@@ -36,7 +36,7 @@ from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoile
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split
 START_STEPS_PER_CODE = 64  # that principal components and k-means are made of
-LABELLED_WINDOWS = 1000  # of each aligned set, at most, that what tells its labels is estimated from
+LABELLED_WINDOWS = 2000  # of each aligned set, at most, that what tells its labels is estimated from
 # Of the windows keep every level in training; the others a random number, few as often as many: rates are ratios
 ALL_LEVELS_SHARE = 0.3
 READ = ("label", "stimulus", "contrast")  # losses for which a batch may hold nothing
@@ -128,7 +128,7 @@ class EEGTokenizerStage:
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
         heard = ((name, _set_trials(network, trials)) for name, trials in sets.items() if trials)
-        fit_evidence(network.encoder.evidence, heard)
+        fit_evidence(network.encoder.evidence, heard, self._seed)
         network.quantizer.start_from(torch.cat([_latents(network, batch) for batch in batches]))
         return module
 
@@ -321,19 +321,20 @@ def _latents(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
 @torch.no_grad()
 def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]]]) -> SetTrials:
     """What `fit_evidence` reads of a set."""
-    encoder, n_heard = network.encoder, network.encoder.evidence.templates.shape[1]
-    responses = np.full((len(trials), PLACES, n_heard), np.nan, np.float32)
-    of_trials = []
+    encoder = network.encoder
+    steps = np.full((len(trials), PLACES, encoder.evidence.templates.shape[1]), np.nan, np.float32)
+    rhythms = []
     for row, (_, batch) in enumerate(trials):
         field = encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
-        numbers = encoder.to_waveform(patches(field, encoder.step_samples))[0, :PLACES, :n_heard]
-        responses[row, : len(numbers)] = numbers.numpy()
-        power, known = encoder.evidence.power(field, batch["valid"])
-        of_trials.append(power[0].masked_fill(~known[0, :, None], torch.nan))
+        of_steps, power, known = encoder.evidence.numbers(field, batch["valid"])
+        steps[row, : min(PLACES, of_steps.shape[1])] = of_steps[0, :PLACES].numpy()
+        rhythms.append(power[0].masked_fill(~known[0, :, None], torch.nan))
     return SetTrials(
-        responses=responses,
-        rhythms=pad_sequence(of_trials, batch_first=True, padding_value=torch.nan).numpy(),
+        steps=steps,
+        rhythms=pad_sequence(rhythms, batch_first=True, padding_value=torch.nan).numpy(),
+        loudness=encoder.evidence.loudness.numpy(),
         labels=np.array([str(trial.label) for trial, _ in trials]),
+        subjects=np.array([trial.subject for trial, _ in trials]),
         recordings=np.array([trial.recording for trial, _ in trials]),
     )
 

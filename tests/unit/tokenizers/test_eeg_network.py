@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.evidence import POWER_FLOOR, LogPower
+from neuroleon.tokenizers.eeg.evidence import POWER_FLOOR, Evidence, LogPower
 from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches
 
 CONFIG = EEGTokenizerConfig(
@@ -216,9 +216,9 @@ def test_power_around_a_step_is_that_of_a_plain_fourier_transform(window: int, c
     module = LogPower(replace(CONFIG, causal=causal), window).double().eval()
     field, valid = signal(1000, 36), torch.arange(1000)[None] < 925
     field = field * valid[:, None]
-    sources = module.places @ field
-    power, known = module(field, valid)
-    found = power[0].reshape(40, 4, module.n_bins)
+    white = torch.randn(1, 40 if causal else 1, 36, 36, generator=torch.Generator().manual_seed(1)).double()
+    power, known = module(field, white, valid)
+    found = power[0].reshape(40, 5, module.n_bins)
     hann = torch.hann_window(window).double().numpy()
     for step in (0, 7, 20, 39):
         # long windows are seen anew every half second; when causal, that of the step itself is not yet complete
@@ -226,13 +226,31 @@ def test_power_around_a_step_is_that_of_a_plain_fourier_transform(window: int, c
         first = (step * 25 // block - before) * block
         times = np.arange(first, first + window)
         inside = (times >= 0) & (times < 925)
-        frame = np.where(inside, sources[0].numpy()[:, times.clip(0, 999)], 0.0) * hann
+        frame = np.where(inside, field[0].numpy()[:, times.clip(0, 999)], 0.0) * hann
         assert known[0, step] == ((hann**2)[inside].sum() > (hann**2).sum() / 4)
         if known[0, step]:
-            of_frame = np.abs(np.fft.rfft(frame))[:, 1 : module.n_bins + 1] ** 2
-            expected = np.log(of_frame / (hann**2)[inside].sum() + POWER_FLOOR)
+            of_frame = white[0, step * 25 // block * block // 25 if causal else 0].numpy() @ frame
+            of_places = np.abs(np.fft.rfft(module.places.numpy() @ of_frame))[:, 1 : module.n_bins + 1] ** 2
+            of_head = (np.abs(np.fft.rfft(of_frame))[:, 1 : module.n_bins + 1] ** 2).sum(axis=0)
+            expected = np.log(np.vstack([of_places, of_head]) / (hann**2)[inside].sum() + POWER_FLOOR)
             np.testing.assert_allclose(found[step].numpy(), expected, atol=1e-9)
     assert bool(known[0, 0]) is not causal, "the window has hardly seen a causal step that is the first"
+
+
+def test_the_whole_head_is_heard_ten_times_as_loud_in_every_window() -> None:
+    """The features of a window are its sources', then the whole head's; those of the next window follow."""
+    evidence = Evidence(replace(CONFIG, spectral_samples=(200, 400))).double()
+    field = signal(800, 36)
+    rhythm = torch.sin(2 * torch.pi * 10 * torch.arange(800) / 200).double()
+    changed = field + 3 * torch.outer(signal(1, 36)[0, :, 0], rhythm)[None]
+    valid = torch.ones(1, 800, dtype=torch.bool)
+    (_, before, _), (_, after, _) = evidence.numbers(field, valid), evidence.numbers(changed, valid)
+    assert len(evidence.loudness) == before.shape[-1] == 5 * 45 + 5 * 90
+    (loud,) = torch.where(evidence.loudness == 10.0)
+    assert loud.tolist() == [*range(4 * 45, 5 * 45), *range(5 * 45 + 4 * 90, 5 * 45 + 5 * 90)]
+    louder = (after - before)[0, 16, loud]
+    assert louder[:45].argmax() == 10 - 1, "bins of 1 Hz, from 1 Hz on"
+    assert louder[45:].argmax() == 20 - 1, "bins of half a hertz"
 
 
 def test_it_starts_as_principal_components_and_k_means() -> None:

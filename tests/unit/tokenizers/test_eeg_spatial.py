@@ -4,11 +4,22 @@ import mne
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
 from scipy.special import sph_harm_y
 from torch import Tensor
 
 from neuroleon.signals.montage import electrode_positions, electrodes
-from neuroleon.tokenizers.eeg.spatial import DEGREE, HARMONICS, NOISE, SpatialDecoder, SpatialEncoder, evenly, harmonics
+from neuroleon.tokenizers.eeg.spatial import (
+    DEGREE,
+    HARMONICS,
+    LEAST_VARIANCE,
+    NOISE,
+    SpatialDecoder,
+    SpatialEncoder,
+    evenly,
+    harmonics,
+    whitening,
+)
 
 NAMES = (
     "Fp1",
@@ -119,3 +130,65 @@ def test_places_are_spread_over_the_head() -> None:
     assert where[:, 2].min() > -0.2
     nearest = (torch.cdist(where, where) + 9 * torch.eye(16)).min(dim=1).values
     assert nearest.min() > 0.4
+
+
+# --- what all of a window's EEG has in common, divided out
+
+
+def mixed(n_times: int = 400, seed: int = 0) -> Tensor:
+    """A field (1, K, n_times) whose coefficients go together, some of them loud."""
+    rng = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(HARMONICS, HARMONICS, generator=rng, dtype=torch.float64) * torch.linspace(3, 0.3, HARMONICS)
+    return mixing @ torch.randn(1, HARMONICS, n_times, generator=rng, dtype=torch.float64)
+
+
+def every_sample(made: Tensor) -> Tensor:
+    return torch.ones(1, made.shape[-1], dtype=torch.bool)
+
+
+def test_a_window_is_whitened_by_the_inverse_root_of_its_own_covariance() -> None:
+    made = mixed()
+    white = whitening(made, every_sample(made), 25, causal=False)
+    assert white.shape == (1, 1, HARMONICS, HARMONICS)
+    covariance = (made[0] @ made[0].mT / made.shape[-1]).numpy()
+    least = LEAST_VARIANCE * np.linalg.eigvalsh(covariance)[-1] * np.eye(HARMONICS)
+    np.testing.assert_allclose(white[0, 0].numpy(), np.linalg.inv(sqrtm(covariance + least)), atol=1e-9)
+    after = white[0, 0] @ made[0]
+    of_after = torch.linalg.eigvalsh(after @ after.mT / made.shape[-1])
+    assert of_after[-1] == pytest.approx(1 / (1 + LEAST_VARIANCE))
+    assert of_after[len(of_after) // 2] > 0.5, "before, they differ by a thousand"
+
+
+def test_what_is_whitened_has_no_unit() -> None:
+    made = mixed()
+    one, other = (whitening(x, every_sample(x), 25, causal=False) for x in (made, 1000 * made))
+    torch.testing.assert_close(one, 1000 * other)
+
+
+def test_when_causal_a_step_is_whitened_by_what_is_known_at_its_end() -> None:
+    made = mixed(n_times=200)
+    white = whitening(made, every_sample(made), 25, causal=True)
+    assert white.shape == (1, 8, HARMONICS, HARMONICS)
+    for step in range(8):
+        so_far = made[..., : (step + 1) * 25]
+        expected = whitening(so_far, every_sample(so_far), 25, causal=False)[:, 0]
+        torch.testing.assert_close(white[:, step], expected)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_samples_that_are_not_valid_have_no_part_in_it(causal: bool) -> None:
+    made, valid = mixed(n_times=200), torch.arange(200)[None] < 110
+    loud = made.where(valid[:, None], torch.tensor(1e6).double())
+    white = whitening(loud, valid, 25, causal=causal)
+    cut = whitening(made[..., :125], valid[:, :125], 25, causal=causal)
+    torch.testing.assert_close(white[:, -1], cut[:, -1])
+    assert whitening(made, torch.zeros_like(valid), 25, causal=causal).isfinite().all()
+
+
+def test_what_four_channels_do_not_tell_is_not_made_loud() -> None:
+    """Of 36 coefficients they tell three or four; the others are sums of these, and their noise is rounding."""
+    encoder, names = SpatialEncoder(), ("TP9", "AF7", "AF8", "TP10")
+    eeg = torch.randn(1, 4, 400, generator=torch.Generator().manual_seed(0))
+    made = encoder(eeg - eeg.mean(dim=1, keepdim=True), places(names).float(), everything(4))
+    after = whitening(made, every_sample(made), 25, causal=False)[0] @ made
+    assert after.square().sum(dim=1).mean() == pytest.approx(3.0, rel=0.05), "one for each direction there is"

@@ -10,46 +10,58 @@ from sklearn.metrics import log_loss
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.evidence import HEARD, PLACES, Evidence
-from neuroleon.training.stages.eeg_evidence import RIDGE_OF_RESPONSES, SetTrials, _standard_error, fit_evidence
+from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
+from neuroleon.tokenizers.eeg.spatial import HARMONICS
+from neuroleon.training.stages import eeg_evidence
+from neuroleon.training.stages.eeg_evidence import (
+    RIDGE_OF_RESPONSES,
+    Responses,
+    Rhythms,
+    SetTrials,
+    _outside,
+    _standard_error,
+    fit_evidence,
+)
 
-CONFIG = EEGTokenizerConfig(sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
-N_FEATURES = 4 * 45
+# a step is one sample, so that its field is few numbers
+CONFIG = EEGTokenizerConfig(step_samples=1, sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
+N_FEATURES = 5 * 45
 STEPS = 16
 
 
 def trials(
     n: int, n_labels: int = 3, response: float = 0.0, rhythm: float = 0.0, *, seed: int = 0, names: str = "abc"
 ) -> SetTrials:
-    """Trials of 2 s, in noise of 1; the response of a label is a number heard at one place, its rhythm one feature of
-    every step, in noise of 1 that a trial keeps and noise of 2 that each step has anew."""
+    """Trials of 2 s, in noise of 1; the response of a label is a number of the field at one place, its rhythm one
+    feature of every step, in noise of 1 that a trial keeps and noise of 2 that each step has anew."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(n_labels, size=n)
-    responses = np.full((n, PLACES, HEARD), np.nan, np.float32)
-    responses[:, :STEPS] = rng.standard_normal((n, STEPS, HEARD)) + 5.0
+    steps = np.full((n, PLACES, HARMONICS), np.nan, np.float32)
+    steps[:, :STEPS] = rng.standard_normal((n, STEPS, HARMONICS)) + 5.0
     rhythms = rng.standard_normal((n, 1, N_FEATURES)) + 2.0 * rng.standard_normal((n, STEPS, N_FEATURES)) - 2
-    responses[np.arange(n), 3 + labels, 1 + labels] += response
+    steps[np.arange(n), 3 + labels, 1 + labels] += response
     rhythms[np.arange(n), :, 10 * labels] += rhythm
     return SetTrials(
-        responses=responses,
+        steps=steps,
         rhythms=rhythms.astype(np.float32),
+        loudness=np.ones(N_FEATURES, np.float32),
         labels=np.array(list(names))[labels],
+        subjects=np.repeat("someone", n),
         recordings=np.repeat(["one", "two", "three"], -(-n // 3))[:n],
     )
 
 
 def some(given: SetTrials, which: np.ndarray) -> SetTrials:
-    return SetTrials(**{name: numbers[which] for name, numbers in vars(given).items()})
+    rows = {name: numbers[which] for name, numbers in vars(given).items() if name != "loudness"}
+    return replace(given, **rows)
 
 
 def posterior(evidence: Evidence, given: SetTrials) -> tuple[np.ndarray, np.ndarray]:
     """Semantic numbers (n, STEPS, S) of responses and of rhythms."""
-    waveform, power = torch.from_numpy(given.responses[:, :STEPS]), torch.from_numpy(given.rhythms)
-    known = torch.ones(len(power), STEPS, dtype=torch.bool)
-    evidence.power = lambda field, valid: (power, known)  # type: ignore[method-assign]
-    exists = torch.ones(len(waveform), STEPS, dtype=torch.bool)
-    found = evidence(waveform, torch.zeros(0), torch.zeros(0), exists)
-    of_responses, of_rhythms = found.chunk(2, dim=-1)
+    steps, power = torch.from_numpy(given.steps[:, :STEPS]), torch.from_numpy(given.rhythms)
+    exists = torch.ones(len(steps), STEPS, dtype=torch.bool)
+    evidence.numbers = lambda field, valid: (steps, power, exists)  # type: ignore[method-assign]
+    of_responses, of_rhythms = evidence(torch.zeros(0), torch.zeros(0), exists).chunk(2, dim=-1)
     return of_responses.numpy(), of_rhythms.numpy()
 
 
@@ -61,15 +73,15 @@ def test_labels_are_read_by_the_kind_of_numbers_that_tells_them_and_not_where_no
     evidence = Evidence(CONFIG)
     sets = {
         "responses": trials(300, response=6.0, seed=1),
-        "rhythms": trials(300, 2, rhythm=3.0, seed=2),
+        "rhythms": trials(300, 2, rhythm=4.0, seed=2),
         "nothing": trials(300, seed=3),
     }
-    fit_evidence(evidence, sets.items())
+    fit_evidence(evidence, sets.items(), seed=0)
     of_responses, of_rhythms = posterior(evidence, trials(200, response=6.0, seed=4))
     assert accuracy(of_responses[:, -1, :3], trials(200, seed=4).labels) > 0.9
     assert not of_responses[..., 3:].any(), "no other set has labels there"
     assert not of_rhythms[..., 2:].any()
-    new = trials(200, 2, rhythm=3.0, seed=5)
+    new = trials(200, 2, rhythm=4.0, seed=5)
     assert accuracy(posterior(evidence, new)[1][:, -1, :2], new.labels) > 0.9
 
 
@@ -77,14 +89,14 @@ def test_labels_that_only_their_own_recording_tells_are_not_read() -> None:
     """A response that is another in every recording is told by trials of the same recording, and by no others."""
     given, rng = trials(300, 2, seed=1), np.random.default_rng(0)
     order = np.tile(np.arange(5), 60)  # the recordings' trials in turn
-    own = 4.0 * rng.standard_normal((5, 2, STEPS, HEARD)).astype(np.float32)
-    given.responses[:, :STEPS] += own[order, (given.labels == "b").astype(int)]
+    own = 4.0 * rng.standard_normal((5, 2, STEPS, HARMONICS)).astype(np.float32)
+    given.steps[:, :STEPS] += own[order, (given.labels == "b").astype(int)]
     one = replace(given, recordings=np.repeat("one", 300))
     several = replace(given, recordings=order)
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", several)])
+    fit_evidence(evidence, [("set", several)], seed=0)
     assert not posterior(evidence, given)[0].any()
-    fit_evidence(evidence, [("set", one)])
+    fit_evidence(evidence, [("set", one)], seed=0)
     assert posterior(evidence, given)[0].any()
 
 
@@ -92,7 +104,7 @@ def test_a_label_of_one_recording_alone_is_left_out_by_stretches() -> None:
     given = trials(300, response=6.0, seed=1)
     given.recordings[:] = given.labels
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", given)])
+    fit_evidence(evidence, [("set", given)], seed=0)
     new = trials(100, response=6.0, seed=2)
     assert accuracy(posterior(evidence, new)[0][:, -1, :3], new.labels) > 0.9
 
@@ -101,7 +113,7 @@ def test_what_was_not_fitted_says_nothing() -> None:
     evidence = Evidence(CONFIG)
     single = trials(40, 2, response=9.0, seed=1)
     single.labels[0] = "c"  # the only trial of its label cannot be left out
-    fit_evidence(evidence, [("nothing", trials(300, seed=3)), ("single", single)])
+    fit_evidence(evidence, [("nothing", trials(300, seed=3)), ("single", single)], seed=0)
     assert not any(numbers.any() for numbers in posterior(evidence, trials(20, response=9.0)))
 
 
@@ -109,10 +121,10 @@ def test_labels_of_three_trials_each_are_read_where_they_are_told() -> None:
     evidence, names = Evidence(replace(CONFIG, semantic_dim=12)), "abcdefghijkl"
     given = trials(36, 12, response=12.0, names=names)
     order = np.tile(np.arange(12), 3)
-    given.responses[:, 3:15, 1:13] = 5.0
-    given.responses[np.arange(36), 3 + order, 1 + order] += 12.0
+    given.steps[:, 3:15, 1:13] = 5.0
+    given.steps[np.arange(36), 3 + order, 1 + order] += 12.0
     given.labels[:] = np.array(list(names))[order]
-    fit_evidence(evidence, [("set", given)])
+    fit_evidence(evidence, [("set", given)], seed=0)
     numbers, _ = posterior(evidence, given)
     assert accuracy(numbers[:, -1, :12], given.labels, names) == 1.0
 
@@ -128,10 +140,10 @@ def test_chance_of_a_rare_label_is_as_wide_as_its_few_trials_make_it() -> None:
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_of_the_window() -> None:
     """Up to the factor of trust, and before the end it knows less."""
     evidence, given = Evidence(CONFIG), trials(300, response=1.5, seed=1)
-    fit_evidence(evidence, [("set", given)])
-    flat = given.responses[:, :STEPS].reshape(300, -1)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    heard = Responses(given, np.arange(300), seed=0).of_trials
     plain = LogisticRegression(C=RIDGE_OF_RESPONSES, max_iter=300, class_weight="balanced")
-    log_odds = plain.fit(flat - flat.mean(axis=0), given.labels).decision_function(flat - flat.mean(axis=0))
+    log_odds = plain.fit(heard, given.labels).decision_function(heard)
     numbers, _ = posterior(evidence, given)
     probabilities = numbers[:, :, :3] + 1 / 3
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, atol=1e-5)
@@ -148,7 +160,7 @@ def test_it_is_trusted_as_far_as_it_goes_after_every_number_of_steps(kind: str) 
     a mean over the window overstates what one step tells."""
     evidence = Evidence(CONFIG)
     planted = {"response": 2.0} if kind == "responses" else {"rhythm": 2.0}
-    fit_evidence(evidence, [("set", trials(1500, **planted, seed=1))])  # type: ignore[arg-type]
+    fit_evidence(evidence, [("set", trials(1500, **planted, seed=1))], seed=0)  # type: ignore[arg-type]
     new = trials(1500, **planted, seed=2)  # type: ignore[arg-type]
     numbers = posterior(evidence, new)[0 if kind == "responses" else 1]
 
@@ -167,13 +179,15 @@ def test_what_all_trials_share_is_no_evidence_at_any_place() -> None:
     given = trials(300, response=3.0, seed=1)
     alike = np.concatenate([np.flatnonzero(given.labels == label)[:80] for label in "abc"])
     given = some(given, alike)
-    given.responses[:, :STEPS] += 20.0 * np.random.default_rng(0).standard_normal((STEPS, HEARD)).astype(np.float32)
+    given.steps[:, :STEPS] += 20.0 * np.random.default_rng(0).standard_normal((STEPS, HARMONICS)).astype(np.float32)
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", given)])
-    mean = replace(some(given, np.arange(1)), responses=given.responses.mean(axis=0, keepdims=True))
-    of_mean, of_trials = (np.abs(posterior(evidence, of)[0][..., :3]) for of in (mean, given))
-    assert of_mean.max() < 0.02
-    assert of_trials.mean() > 0.1
+    fit_evidence(evidence, [("set", given)], seed=0)
+    mean = replace(some(given, np.arange(1)), steps=given.steps.mean(axis=0, keepdims=True))
+    of_mean, of_trials = (posterior(evidence, of)[0][..., :3] for of in (mean, given))
+    nothing = evidence.of_responses(torch.zeros(1, STEPS, CONFIG.semantic_dim), torch.arange(1, STEPS + 1)[None])
+    np.testing.assert_allclose(of_mean, nothing[..., :3], atol=1e-3)
+    assert np.abs(of_mean).max() < 0.1
+    assert np.abs(of_trials).mean() > 0.1
 
 
 def test_power_that_hardly_varied_in_training_has_no_say_when_it_does() -> None:
@@ -182,7 +196,7 @@ def test_power_that_hardly_varied_in_training_has_no_say_when_it_does() -> None:
     for of in (given, new):
         of.rhythms[..., 100:] = -4.6 + 1e-5 * of.rhythms[..., 100:]
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", given)])
+    fit_evidence(evidence, [("set", given)], seed=0)
     before = posterior(evidence, new)[1]
     new.rhythms[..., 100:] += 0.01
     np.testing.assert_allclose(posterior(evidence, new)[1], before, atol=0.02)
@@ -192,10 +206,10 @@ def test_power_that_hardly_varied_in_training_has_no_say_when_it_does() -> None:
 def test_trials_that_end_early_leave_trust_as_it_was() -> None:
     """And what is not known of a trial is neither its response nor its power."""
     given = trials(300, response=3.0, seed=1)
-    given.responses[::3, 8:] = np.nan
+    given.steps[::3, 8:] = np.nan
     given.rhythms[::3, 8:] = np.nan
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", given)])
+    fit_evidence(evidence, [("set", given)], seed=0)
     trust = evidence.of_responses.trust[:, 0]
     assert trust[0] == 0
     assert len(trust[: STEPS + 1].unique()) > STEPS / 2
@@ -206,24 +220,54 @@ def test_trials_that_end_early_leave_trust_as_it_was() -> None:
 
 def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", trials(300, rhythm=3.0, seed=2))])
-    waveform, steps = torch.zeros(1, 4, CONFIG.waveform_dim), torch.full((1, 4, N_FEATURES), -2.0)
-    steps[0, 0, 10] += 3.0
-    steps[0, 1:3] = 100.0
+    fit_evidence(evidence, [("set", trials(300, rhythm=3.0, seed=2))], seed=0)
+    steps, power = torch.zeros(1, 4, HARMONICS), torch.full((1, 4, N_FEATURES), -2.0)
+    power[0, 0, 10] += 3.0
+    power[0, 1:3] = 100.0
     exists, known = torch.tensor([[True, False, True, True]]), torch.tensor([[True, True, False, True]])
-    evidence.power = lambda field, valid: (steps, known)  # type: ignore[method-assign]
-    numbers = evidence(waveform, torch.zeros(0), torch.zeros(0), exists)[0, :, CONFIG.semantic_dim :]
+
+    def rhythms(*of: torch.Tensor, exists: torch.Tensor) -> torch.Tensor:
+        evidence.numbers = lambda field, valid: of  # type: ignore[method-assign, assignment, return-value]
+        found: torch.Tensor = evidence(torch.zeros(0), torch.zeros(0), exists)[0, :, CONFIG.semantic_dim :]
+        return found
+
+    numbers = rhythms(steps, power, known, exists=exists)
     assert numbers.isfinite().all()
     torch.testing.assert_close(numbers[1], numbers[0])
     torch.testing.assert_close(numbers[2], numbers[0])
-    together = torch.stack([steps[:, 0], steps[:, 3]], dim=1), torch.ones(1, 2, dtype=torch.bool)
-    evidence.power = lambda field, valid: together  # type: ignore[method-assign]
-    two = evidence(waveform[:, :2], torch.zeros(0), torch.zeros(0), together[1])[0, :, CONFIG.semantic_dim :]
+    both = torch.ones(1, 2, dtype=torch.bool)
+    two = rhythms(steps[:, :2], torch.stack([power[:, 0], power[:, 3]], dim=1), both, exists=both)
     torch.testing.assert_close(numbers[3], two[1])
+
+
+@pytest.mark.parametrize("kind", [Responses, Rhythms])
+def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
+    kind: type[Responses] | type[Rhythms], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, left_out = trials(90, response=1.0, rhythm=1.0, seed=1), np.arange(30)
+    folds = [(np.arange(30, 90), left_out), (np.arange(30), np.arange(30, 90))]
+    monkeypatch.setattr(eeg_evidence, "_folds", lambda labels, recordings: folds)
+    others = replace(given, labels=given.labels.copy())
+    others.labels[left_out] = np.roll(given.labels[left_out], 7)
+    before, after = (_outside(kind, of, 0, "set") for of in (given, others))
+    np.testing.assert_array_equal(before[left_out], after[left_out])
+    assert np.abs(before[30:] - after[30:]).max() > 0.01
+
+
+def test_power_that_is_to_be_heard_louder_is() -> None:
+    """The ridge falls hardest on what is quiet: a faint rhythm of one feature is told when that is heard as loud."""
+    quiet, new = trials(150, rhythm=1.5, seed=1), trials(300, rhythm=1.5, seed=2)
+    loud = replace(quiet, loudness=np.where(np.isin(np.arange(N_FEATURES), [0, 10, 20]), 10.0, 1.0).astype(np.float32))
+    right = []
+    for given in (quiet, loud):
+        evidence = Evidence(CONFIG)
+        fit_evidence(evidence, [("set", given)], seed=0)
+        right.append(accuracy(posterior(evidence, new)[1][:, -1, :3], new.labels))
+    assert right[1] > right[0] + 0.1
 
 
 def test_more_labels_than_semantic_numbers_are_refused() -> None:
     sets = {name: trials(300, response=6.0, seed=seed) for seed, name in enumerate(("one", "two"))}
-    fit_evidence(Evidence(CONFIG), sets.items())
+    fit_evidence(Evidence(CONFIG), sets.items(), seed=0)
     with pytest.raises(ConfigError, match=r"semantic_dim is 5, .* 6 labels"):
-        fit_evidence(Evidence(replace(CONFIG, semantic_dim=5)), sets.items())
+        fit_evidence(Evidence(replace(CONFIG, semantic_dim=5)), sets.items(), seed=0)

@@ -356,7 +356,7 @@ def test_semantic_numbers_are_fitted_to_what_the_network_makes_of_a_window(folde
     torch.nn.init.normal_(evidence.usual_response, std=0.1)
     torch.nn.init.normal_(evidence.usual_power, std=0.1)
     n_steps = 16
-    responses = np.einsum("nph,phs->ns", given.responses[:, :n_steps], evidence.templates[:n_steps])
+    responses = np.einsum("npk,pks->ns", given.steps[:, :n_steps], evidence.templates[:n_steps])
     log_odds = {
         0: responses - evidence.usual_response[:n_steps].sum(dim=0).numpy(),
         n: given.rhythms.mean(axis=1) @ evidence.spectra.numpy() - evidence.usual_power.numpy(),
