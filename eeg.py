@@ -33,6 +33,7 @@ def parser() -> ArgumentParser:
     tokenize = ArgumentParser(description="Tokenize recordings and print what came of each.", allow_abbrev=False)
     tokenize.add_argument("files", type=Path, nargs="+", help="EDF, BDF, GDF, BrainVision, EEGLAB, FIF or CNT")
     tokenize.add_argument("--out", type=Path | None, help="folder for the tokens of each file: OUT/STEM.npz")
+    tokenize.add_argument("--subject", type=str | None, help="whose EEG all are, as sample shards name the person")
     restore = ArgumentParser(description="Write a recording as its tokens give it back.", allow_abbrev=False)
     restore.add_argument("--out", type=Path, required=True, help="the .fif file to write")
     restore.add_argument("--to-montage", type=str | None, help="one of mne's montages, such as biosemi64")
@@ -62,7 +63,7 @@ def _tokenizer(options: Namespace) -> "EEGTokenizer":
     return tokenizer if options.levels is None else tokenizer.with_levels(options.levels)
 
 
-def _encoded(made: "Preprocessed", tokenizer: "EEGTokenizer") -> "RecordingTokens":
+def _encoded(made: "Preprocessed", tokenizer: "EEGTokenizer", subject: str | None = None) -> "RecordingTokens":
     """Tokens, with a bar for recordings that take long."""
     from tqdm import tqdm
 
@@ -74,7 +75,7 @@ def _encoded(made: "Preprocessed", tokenizer: "EEGTokenizer") -> "RecordingToken
             bar.total = n_windows
             bar.update(n_done - bar.n)
 
-        return encode_prepared(tokenizer, made, done)
+        return encode_prepared(tokenizer, made, subject, done)
 
 
 def _read(path: Path, unit: str | None) -> "Recording":
@@ -115,7 +116,7 @@ def _tokenize_one(path: Path, options: Namespace, tokenizer: "EEGTokenizer") -> 
     began = time.perf_counter()
     recording = _read(path, options.unit)
     made = prepared(tokenizer, recording)
-    tokens = _encoded(made, tokenizer)
+    tokens = _encoded(made, tokenizer, options.subject)
     took_s = time.perf_counter() - began
     if options.out:
         with _writing(options.out):
@@ -136,6 +137,7 @@ def tokenize(options: Namespace) -> None:
     if options.out and (twice := [name for name, times in names.items() if times > 1]):
         raise ConfigError(f"--out: several files are called {', '.join(twice)}; tokenize them into different folders")
     tokenizer = _tokenizer(options)
+    tokenizer.check_subject(options.subject)
     for slow in ("mne.io", "mne.filter", "scipy.signal"):
         import_module(slow)  # not in the time of the first file
     width = max(len(path.name) for path in options.files)

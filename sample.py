@@ -42,6 +42,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--start", type=float | None, help="start at this second of the recording instead")
     p.add_argument("--duration", type=float | None, help="seconds, a multiple of 0.125 (default: what training used)")
     p.add_argument("--unit", type=str | None, help="uV, mV, V or nV, where the file does not say it or says it wrongly")
+    p.add_argument("--subject", type=str | None, help="whose EEG, if the model knows the person by their sample shards")
     p.add_argument("--image", type=Path | None, help="a picture, for tasks that take one")
     p.add_argument("--text", type=str | None, help="a sentence, for tasks that take one")
     p.add_argument("--question", type=str | None, help="for eeg2label (default: the model's, where it has only one)")
@@ -118,6 +119,7 @@ def read_stretch(args: Namespace, pipeline: NeuroleonPipeline, question: str | N
     """
     if args.event is not None and args.start is not None:
         raise ConfigError("--event and --start both say where to begin; give one")
+    pipeline.eeg.check_subject(args.subject)
     recording = read_recording(args.eeg, unit=args.unit)
     check_recording(recording, args.eeg)
     tmin_s, longest_s = _taught(pipeline, question)
@@ -139,7 +141,7 @@ def read_stretch(args: Namespace, pipeline: NeuroleonPipeline, question: str | N
             f"the recording lasts {recording.duration_s:g} s, choose another --start or --duration"
         )
     return Stretch(
-        window=found.windows[0][0],
+        window=replace(found.windows[0][0], subject=args.subject),
         recording=recording,
         preprocessed=preprocessed,
         start_s=found.windows[0][2],
@@ -238,6 +240,7 @@ def _provenance(args: Namespace, pipeline: NeuroleonPipeline, stretch: Stretch |
             "onset_s": stretch.onset_s,
             "event": args.event,
             "unit": args.unit or "as the file says",
+            "subject": args.subject,
             "sfreq": stretch.recording.sfreq,
             "channels": list(stretch.window.ch_names),
             "renamed": {raw: name for raw, name in stretch.recording.name_map.items() if raw != name},

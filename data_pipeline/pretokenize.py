@@ -251,6 +251,7 @@ def variants_of(sample: Mapping[str, Any], n: int, seed: int) -> list[Window]:
         positions=np.array(info["positions"], dtype=np.float32),  # an unknown one is null there and NaN here
         scale_uV=scale,
         sfreq=float(info["sfreq"]),
+        subject=info.get("subject"),
     )
     names = (("augment", seed, info["recipe"], sample["__key__"], v) for v in range(1, n))
     return [clean, *(augment(clean, generator(*name)) for name in names)]

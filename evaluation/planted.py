@@ -160,6 +160,11 @@ class Observer:
         rendered = [render(Document("eeg2label", None, (span,)), self.vocabulary) for span in spans]
         return [r.ids[r.part == OUTPUT] for r in rendered]
 
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """People whom it knows: none, their responses are planted."""
+        return ()
+
     def encode_windows(self, batch: list[Window]) -> list[Any]:
         """Each coordinate as one id."""
         slots = N_LEVELS * np.arange(len(self.plant.pulses))

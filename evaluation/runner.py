@@ -28,6 +28,7 @@ from neuroleon.evaluation.report import require_free, write_report
 from neuroleon.evaluation.results import Attribution, Report, SetResult
 from neuroleon.evaluation.tokenizers import image_fidelity, restore
 from neuroleon.evaluation.trials import TrialSet, balanced, load_trials
+from neuroleon.signals.window import Window
 
 SHOWN_PICTURES = 6
 
@@ -173,6 +174,7 @@ def _evaluate_set(
         fidelities.append(fidelity)
         shown = [([pictures[i], again[i]], [keys[i], "restored"]) for i in range(min(SHOWN_PICTURES, len(keys)))]
     found, why_not = _attribution(model, trials, settings, bar) if settings.attribution else (None, ())
+    said = (*_told(model, windows), *feed.remarks, *why_not)
     return SetResult(
         recipe=trials.recipe,
         split=trials.split,
@@ -181,7 +183,7 @@ def _evaluate_set(
         n_trials=len(np.unique(trials.clusters)),
         n_answers=len({trial.answer for trial in trials.trials} - {None}),
         shards=trials.shards,
-        audit=replace(trials.audit, sentences=(*trials.audit.sentences, *feed.remarks, *why_not)),
+        audit=replace(trials.audit, sentences=(*trials.audit.sentences, *said)),
         tasks=tuple(tasks),
         fidelities=tuple(fidelities),
         waveforms=(windows[0], restored[0]),
@@ -189,6 +191,15 @@ def _evaluate_set(
         attribution=found,
         trials={trial.key: trial.trial for trial in trials.trials},
     )
+
+
+def _told(model: ModelUnderTest, windows: Sequence[Window]) -> list[str]:
+    """Of whose windows the tokenizer knows the person."""
+    n_known = sum(window.subject in model.eeg.subjects for window in windows)
+    return [
+        f"The EEG tokenizer is told whose EEG it is, and knows {n_known} of the {len(windows)} windows' people by "
+        "responses of their own; with noise it is told the same, with shuffled EEG whose that is."
+    ][: bool(n_known)]
 
 
 def _attribution(

@@ -114,6 +114,7 @@ def _window(record: Record, folder: Path) -> Window:
         positions=np.array(meta["positions"], dtype=np.float32),
         scale_uV=float(meta["scale_uV"]),
         sfreq=float(meta["sfreq"]),
+        subject=meta["subject"],
     )
 
 

@@ -12,7 +12,8 @@ class Window:
     `eeg_uV` is float32 (n_chans, n_times) in microvolts at `sfreq` Hz; `positions` is float32 (n_chans, 3) in head
     radii (x right, y front, z up), or (n_chans, 6), anode and cathode, where a channel is a bipolar derivation; a NaN
     cathode is the common reference. `scale_uV` is the robust scale (IQR / 1.349) of the recording that it was cut from:
-    the EEG tokenizer divides by it and keeps it as a token.
+    the EEG tokenizer divides by it and keeps it as a token. `subject` is whose EEG it is, as sample shards name people;
+    a tokenizer that knows the person (`EEGTokenizer.subjects`) reads labels by responses of their own.
     """
 
     eeg_uV: np.ndarray
@@ -20,3 +21,4 @@ class Window:
     positions: np.ndarray
     scale_uV: float
     sfreq: float = 200.0
+    subject: str | None = None

@@ -58,6 +58,16 @@ def test_a_line_for_each_file_and_its_tokens(run: Run, tmp_path: Path) -> None:
     assert "not calibrated" in said
 
 
+def test_whose_eeg_it_is_can_be_told(run: Run, tmp_path: Path) -> None:
+    run("tokenize", EXAMPLES[0], "--out", tmp_path, "--subject", "bob")
+    raw = mne.io.read_raw_edf(EXAMPLES[0], verbose="ERROR")
+    expected = tiny_tokenizer().encode(raw, subject="bob")
+    assert isinstance(expected, RecordingTokens)
+    found = RecordingTokens.load(tmp_path / f"{EXAMPLES[0].stem}.npz").ids
+    np.testing.assert_array_equal(found, expected.ids)
+    assert not np.array_equal(found, tiny_tokenizer().encode(raw).ids)
+
+
 def test_fewer_levels_are_a_prefix_of_every_step(run: Run, tmp_path: Path) -> None:
     for levels, folder in ((1, "coarse"), (CONFIG.levels, "whole")):
         run("tokenize", EXAMPLES[1], "--out", tmp_path / folder, "--levels", levels)
@@ -123,6 +133,7 @@ def test_a_stretch_is_drawn(run: Run, tmp_path: Path) -> None:
         (["tokenize", EXAMPLES[0], "--levels", 99], "99 levels"),
         (["tokenize", EXAMPLES[0], "--model", "/nowhere"], "no such folder"),
         (["tokenize", EXAMPLES[0], "--unit", "T"], "1 of 1 files"),
+        (["tokenize", EXAMPLES[0], "--subject", "eve"], "knows ann, bob"),
         (["reconstruct", EXAMPLES[0], "--out", "x.edf"], "ends in .fif"),
         (["reconstruct", EXAMPLES[0], "--out", "x.fif", "--channels", "[elbow]"], "no known position for elbow"),
         (["reconstruct", EXAMPLES[0], "--out", "x.fif", "--channels", "[Oz]", "--to-montage", "mgh60"], "give one"),

@@ -142,6 +142,7 @@ def test_bad_requests_are_one_line(
         (["--event", "A:2"], "comes 2 times"),
         (["--event", "A", "--start", "1"], "give one"),
         (["--unit", "kV"], "kV"),
+        (["--subject", "eve"], "subject 'eve': this EEG tokenizer knows"),
     ],
 )
 def test_bad_stretches_are_one_line(

@@ -24,11 +24,16 @@ CONFIG = EEGTokenizerConfig(
 
 
 def telling_labels(network: EEGNetwork) -> EEGNetwork:
-    """The network, whose semantic numbers say something, as if they were fitted to a set of two labels."""
+    """The network, whose semantic numbers say something, as if they were fitted to a set of two labels, which `ann` and
+    `bob` respond to in ways of their own."""
     evidence = network.encoder.evidence
+    evidence.know(["ann", "bob"])
+    assert evidence.own is not None
+    torch.nn.init.normal_(evidence.own.heard, std=0.03)
+    torch.nn.init.normal_(evidence.own.templates, std=0.1)
     torch.nn.init.normal_(evidence.templates, std=0.01)
     torch.nn.init.normal_(evidence.spectra, std=0.01)
-    for posterior in (evidence.of_responses, evidence.of_rhythms):
+    for posterior in (evidence.of_responses, evidence.of_rhythms, evidence.own.posterior):
         posterior.same_set[:2, :2] = 1.0
         posterior.trust[1:] = 1.0
     return network

@@ -26,7 +26,10 @@ JUDGED = 32  # windows of a recording, evenly spread, that its likeness to EEG i
 
 
 def encode_causal(
-    tokenizer: CausalTokenizer, recording: Recording, calibration_s: float = CALIBRATION_S
+    tokenizer: CausalTokenizer,
+    recording: Recording,
+    calibration_s: float = CALIBRATION_S,
+    subject: str | None = None,
 ) -> RecordingTokens:
     """A whole recording -> the ids that `EEGStream` gives of it.
 
@@ -34,10 +37,11 @@ def encode_causal(
     shorter than 0.25 s or flat is in no window.
 
     Raises:
-        ConfigError: the tokenizer is not causal.
+        ConfigError: the tokenizer is not causal, or does not know the person.
         DataError: as `EEGStream`.
     """
     check_causal(tokenizer)
+    tokenizer.check_subject(subject)
     order = by_name(recording.ch_names)
     names, positions = tuple(recording.ch_names[i] for i in order), recording.positions[order]
     ordered = replace(recording, eeg_uV=recording.eeg_uV[order], ch_names=names, positions=positions)
@@ -51,7 +55,7 @@ def encode_causal(
         if stop - first < SHORTEST_S * sfreq or eeg_uV.std(axis=1).max() < PLAUSIBLE.flat_std_uV:
             gaps.append((first / sfreq, stop / sfreq))
             continue
-        windows = StepEncoder(tokenizer, made.recording.positions, made.scale_uV)
+        windows = StepEncoder(tokenizer, made.recording.positions, made.scale_uV, subject)
         found = windows.push(CausalSignal(eeg_uV, valid[first:stop])) + windows.finish()
         steps += [replace(step, window=step.window + len(starts)) for step in found]
         starts += range(first, stop, size)

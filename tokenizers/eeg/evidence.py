@@ -9,6 +9,8 @@ label that training knew, and that means nothing.
 # B batch, K harmonics, M sources, T samples, N steps, F features of power, S semantic numbers of one kind
 """
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from torch.nn import functional
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.spatial import HARMONICS, evenly, harmonics, whitening
 
+HEARD = 64  # numbers of a step that responses are read from, made for each set's labels
 PLACES = 32  # of a window's first steps, 4 s; later ones say nothing of responses, and add no trust
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks
 FRAME_SHARE = 0.25  # of a window's energy, below which what is valid of it tells no power
@@ -107,8 +110,34 @@ class Posterior(nn.Module):
         return (trusted - others.logsumexp(dim=-1)).exp() - 1 / self.same_set.sum(dim=1)
 
 
+class Own(nn.Module):
+    """What people whom training knew respond beside what all share: templates over the numbers heard in their set."""
+
+    heard: Tensor
+    templates: Tensor
+    usual: Tensor
+
+    def __init__(self, n_subjects: int, of_step: int, n: int) -> None:
+        super().__init__()
+        self.register_buffer("heard", torch.zeros(n_subjects, HEARD, of_step))
+        self.register_buffer("templates", torch.zeros(n_subjects, PLACES, HEARD, n))
+        self.register_buffer("usual", torch.zeros(n_subjects, PLACES, n))  # what they make of the set's mean trial
+        self.posterior = Posterior(n)
+
+    def forward(self, steps: Tensor, subject: Tensor) -> Tensor:
+        """steps (B, n, K * step_samples), subject (B,), -1 for anybody else -> what it adds to responses (B, n, S)."""
+        known, of = subject >= 0, subject.clamp_min(0)
+        heard, n = steps @ self.heard[of].mT, steps.shape[1]
+        added = torch.einsum("bnh,bnhs->bns", heard, self.templates[of, :n]) - self.usual[of, :n]
+        return added * known[:, None, None]
+
+
 class Evidence(nn.Module):
-    """The field -> semantic numbers of responses and of rhythms."""
+    """The field -> semantic numbers of responses and of rhythms.
+
+    Attributes:
+        subjects: people whose own responses it knows beside those that all share.
+    """
 
     templates: Tensor
     usual_response: Tensor
@@ -125,6 +154,18 @@ class Evidence(nn.Module):
         self.register_buffer("spectra", torch.zeros(len(self.loudness), n))
         self.register_buffer("usual_power", torch.zeros(n))
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
+        self.subjects: tuple[str, ...] = ()
+        self.own: Own | None = None
+
+    def know(self, subjects: Sequence[str]) -> None:
+        """Make room for the responses of people's own, which training or a folder fills."""
+        self.subjects = tuple(subjects)
+        self.own = Own(len(subjects), *self.templates.shape[1:]) if subjects else None
+
+    def indices(self, subjects: Sequence[str | None]) -> Tensor:
+        """Which of `subjects` these are (B,), -1 for anybody else."""
+        known = {name: i for i, name in enumerate(self.subjects)}
+        return torch.tensor([-1 if name is None else known.get(name, -1) for name in subjects])
 
     @property
     def loudness(self) -> Tensor:
@@ -140,17 +181,24 @@ class Evidence(nn.Module):
         power, known = torch.cat([of for of, _ in found], dim=-1), torch.stack([known for _, known in found])
         return steps.flatten(2), power, known.all(dim=0)
 
-    def forward(self, field: Tensor, valid: Tensor, exists: Tensor) -> Tensor:
-        """field (B, K, T), valid (B, T), exists (B, N) -> (B, N, 2 S)."""
+    def forward(self, field: Tensor, valid: Tensor, exists: Tensor, subject: Tensor) -> Tensor:
+        """field (B, K, T), valid (B, T), exists (B, N), subject (B,), an index into the people known or -1 ->
+        (B, N, 2 S)."""
         steps, power, known = self.numbers(field, valid)
         n = min(steps.shape[1], PLACES)
         responses = torch.einsum("bnk,nks->bns", steps[:, :n], self.templates[:n]) - self.usual_response[:n]
+        if self.own is not None:
+            responses = responses + self.own(steps[:, :n], subject)
         responses = functional.pad(responses * exists[:, :n, None], (0, 0, 0, steps.shape[1] - n))
+        so_far, n_steps = responses.cumsum(dim=1), exists.cumsum(dim=1)
+        of_responses = self.of_responses(so_far, n_steps)
+        if self.own is not None:
+            of_responses = self.own.posterior(so_far, n_steps).where((subject >= 0)[:, None, None], of_responses)
         known = known & exists
         rhythms, n_known = (power @ self.spectra - self.usual_power) * known[..., None], known.cumsum(dim=1)
         return torch.cat(
             [
-                self.of_responses(responses.cumsum(dim=1), exists.cumsum(dim=1)),
+                of_responses,
                 self.of_rhythms(rhythms.cumsum(dim=1) / n_known.clamp_min(1)[..., None], n_known),
             ],
             dim=-1,

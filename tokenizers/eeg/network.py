@@ -149,13 +149,17 @@ class EEGEncoder(nn.Module):
         self.evidence = Evidence(config)
         self.context = Context(config) if config.encoder_layers else None
 
-    def forward(self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor) -> Tensor:
-        """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps -> (B, N, latent_dim)."""
+    def forward(
+        self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor, subject: Tensor | None = None
+    ) -> Tensor:
+        """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps, subject (B,) of
+        `Evidence.indices` (default: nobody known) -> (B, N, latent_dim)."""
         exists = existing_steps(valid, self.step_samples)
         with torch.autocast(eeg.device.type, enabled=False):  # sums over thousands of numbers, which half would lose
             field = self.spatial(eeg * valid[:, None], electrodes, present)
             waveform = self.to_waveform(patches(field, self.step_samples))
-            semantic = self.evidence(field, valid, exists)
+            subject = torch.full_like(exists[:, 0], -1, dtype=torch.long) if subject is None else subject
+            semantic = self.evidence(field, valid, exists, subject)
         if self.context is not None:
             semantic = semantic + self.context(torch.cat([waveform, semantic], dim=-1), exists)
         return torch.cat([waveform, semantic], dim=-1)

@@ -47,6 +47,7 @@ def encode(
     ch_names: Sequence[str] | None,
     sfreq: float | None,
     unit: str,
+    subject: str | None,
 ) -> RecordingTokens | list[RecordingTokens]:
     """See `EEGTokenizer.encode`."""
     from mne import BaseEpochs
@@ -59,13 +60,13 @@ def encode(
             "object has its own"
         )
     if isinstance(data, BaseEpochs):
-        return _encode_epochs(tokenizer, data, unit)
-    if isinstance(data, Recording):
-        return encode_prepared(tokenizer, prepared(tokenizer, data))
+        return _encode_epochs(tokenizer, data, unit, subject)
     if isinstance(data, BaseRaw):
-        return encode_prepared(tokenizer, prepared(tokenizer, raw_recording(data, unit)))
-    assert ch_names is not None and sfreq is not None, "checked above"
-    return encode_prepared(tokenizer, prepared(tokenizer, array_recording(data, list(ch_names), sfreq, unit)))
+        data = raw_recording(data, unit)
+    elif not isinstance(data, Recording):
+        assert ch_names is not None and sfreq is not None, "checked above"
+        data = array_recording(data, list(ch_names), sfreq, unit)
+    return encode_prepared(tokenizer, prepared(tokenizer, data), subject)
 
 
 def prepared(tokenizer: WindowTokenizer, recording: Recording) -> Preprocessed:
@@ -117,9 +118,13 @@ def stretch_at(made: Preprocessed, start_s: float, duration_s: float) -> Window:
 
 
 def encode_prepared(
-    tokenizer: WindowTokenizer, made: Preprocessed, done: Callable[[int, int], None] = lambda done, of: None
+    tokenizer: WindowTokenizer,
+    made: Preprocessed,
+    subject: str | None = None,
+    done: Callable[[int, int], None] = lambda done, of: None,
 ) -> RecordingTokens:
-    """The tokens of a preprocessed recording; `done` is told how many of its windows are encoded, of how many.
+    """The tokens of a preprocessed recording, `subject`'s where the tokenizer knows whose it is; `done` is told how
+    many of its windows are encoded, of how many.
 
     Each piece between boundaries is cut into windows of 4 s. A rest shorter than 0.25 s joins the window before it; a
     piece shorter than that or flat is in no window, and `gaps_s` says so.
@@ -134,7 +139,7 @@ def encode_prepared(
             f"{recording.name}: {recording.duration_s:g} s in {len(gaps)} pieces, all flat or shorter than "
             f"{SHORTEST_S:g} s; expected more; the EEG tokenizer needs a longer recording"
         )
-    windows, z = _encode_spans(tokenizer, made, spans, done)
+    windows, z = _encode_spans(tokenizer, made, spans, subject, done)
     gaps_s = tuple((start / recording.sfreq, stop / recording.sfreq) for start, stop in gaps)
     lost_s = sum(stop - start for start, stop in gaps_s)
     notes = [f"left out: {lost_s:g} s in {len(gaps)} pieces, flat or shorter than {SHORTEST_S:g} s"] if gaps else []
@@ -164,6 +169,7 @@ def _encode_spans(
     tokenizer: WindowTokenizer,
     made: Preprocessed,
     spans: Sequence[tuple[int, int]],
+    subject: str | None,
     done: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[list[EEGTokens], float | None]:
     """The tokens of stretches, and how unlike EEG they are: the median of a few of them, None without calibration."""
@@ -172,7 +178,7 @@ def _encode_spans(
     def window(i: int) -> Window:
         cut = stretch(made, *spans[i])
         names = tuple(cut.ch_names[k] for k in order)
-        return replace(cut, eeg_uV=cut.eeg_uV[order], ch_names=names, positions=cut.positions[order])
+        return replace(cut, eeg_uV=cut.eeg_uV[order], ch_names=names, positions=cut.positions[order], subject=subject)
 
     tokens: list[EEGTokens] = []
     while len(tokens) < len(spans):
@@ -207,7 +213,9 @@ def _tokens(
     )
 
 
-def _encode_epochs(tokenizer: WindowTokenizer, epochs: "BaseEpochs", unit: str) -> list[RecordingTokens]:
+def _encode_epochs(
+    tokenizer: WindowTokenizer, epochs: "BaseEpochs", unit: str, subject: str | None
+) -> list[RecordingTokens]:
     made = prepared(tokenizer, epochs_recording(epochs, unit))
     sfreq, edges = made.recording.sfreq, pieces(made.recording.n_times, made.recording.boundaries)
     n_times = min(stop - start for start, stop in edges)  # at our rate they may differ by a sample
@@ -219,7 +227,7 @@ def _encode_epochs(tokenizer: WindowTokenizer, epochs: "BaseEpochs", unit: str) 
     spans = [(start, start + n_times) for start, _ in edges]
     if flat := [i for i, span in enumerate(spans) if _is_flat(made.recording.eeg_uV[:, slice(*span)])]:
         raise DataError(f"epochs: {', '.join(map(str, flat))} are flat; expected EEG; `epochs.drop` them")
-    windows, z = _encode_spans(tokenizer, made, spans)
+    windows, z = _encode_spans(tokenizer, made, spans, subject)
     whole = replace(_tokens(tokenizer, made, (), z, ()), n_times=n_times, boundaries=(), tmin_s=float(epochs.tmin))
     return [
         replace(whole, name=f"epoch {i}", windows=(window,), starts_s=(whole.tmin_s,))

@@ -41,6 +41,7 @@ class CausalTokenizer(Protocol):
     def fingerprint(self) -> str: ...
     def scale_bin(self, scale_uV: float) -> int: ...
     def ood_z(self, window: Window, tokens: EEGTokens) -> float: ...
+    def check_subject(self, subject: str | None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +96,8 @@ def by_name(ch_names: Sequence[str]) -> list[int]:
 class StepEncoder:
     """Cuts a causal signal into windows and encodes each anew whenever steps of it have become whole."""
 
-    def __init__(self, tokenizer: CausalTokenizer, positions: np.ndarray, scale_uV: float) -> None:
+    def __init__(self, tokenizer: CausalTokenizer, positions: np.ndarray, scale_uV: float, subject: str | None) -> None:
+        self._subject = tokenizer._encoder.evidence.indices([subject])
         self._tokenizer, self._scale_uV, self._scale = tokenizer, scale_uV, tokenizer.scale_bin(scale_uV)
         self._step_samples = tokenizer.config.step_samples
         self._places = torch.from_numpy(electrodes(positions))[None].double()
@@ -146,7 +148,7 @@ class StepEncoder:
         """Local ids (32, tokens_per_step) of the window as it is known; those of steps to come mean nothing."""
         eeg, valid = torch.from_numpy(self._eeg)[None], torch.from_numpy(self._valid)[None]
         present = torch.ones(1, len(self._eeg), dtype=torch.bool)
-        latents = self._tokenizer._encoder(eeg, self._places, present, valid)
+        latents = self._tokenizer._encoder(eeg, self._places, present, valid, self._subject)
         codes = self._tokenizer.network.quantizer.encode(latents, self._tokenizer.tokens_per_step)
         return codes[0].numpy() + self._offsets
 
@@ -179,22 +181,26 @@ class EEGStream:
         positions: np.ndarray | None = None,
         *,
         unit: str = "uV",
+        subject: str | None = None,
         calibration_s: float = CALIBRATION_S,
         decided: Decided | None = None,
     ) -> None:
         """Rows of the chunks are named `ch_names`; `positions`, (n_chans, 3) in head radii, are looked up by name
-        where there are none or NaN.
+        where there are none or NaN; `subject` as in `EEGTokenizer.encode`.
 
         Raises:
-            ConfigError: the tokenizer is not causal, or no such unit; or as `CausalFrontEnd`.
+            ConfigError: the tokenizer is not causal or does not know the person, or no such unit; or as
+                `CausalFrontEnd`.
             DataError: no row is EEG at a known position, or two are the same electrode; or as `CausalFrontEnd`.
         """
         check_causal(tokenizer)
+        tokenizer.check_subject(subject)
         if positions is not None and np.shape(positions) != (len(ch_names), 3):
             raise DataError(f"stream: positions {np.shape(positions)}, expected ({len(ch_names)}, 3)")
         columns = eeg_columns(ch_names, "stream", positions=positions)
         order = by_name(columns.ch_names)
         self._tokenizer, self._factor, self._n_rows = tokenizer, uv_factor(unit), len(ch_names)
+        self._subject = subject
         self._rows = [columns.index[i] for i in order]
         self.ch_names, self.positions = tuple(columns.ch_names[i] for i in order), columns.positions[order]
         self.left_out = dict(columns.left_out)
@@ -249,5 +255,5 @@ class EEGStream:
         if self._windows is None:
             self.ch_names, self.positions = self._front_end.ch_names, self._front_end.positions
             self.left_out |= self.decided.bad_channels
-            self._windows = StepEncoder(self._tokenizer, self.positions, self.decided.scale_uV)
+            self._windows = StepEncoder(self._tokenizer, self.positions, self.decided.scale_uV, self._subject)
         return self._windows.push(signal)

@@ -120,11 +120,20 @@ class EEGTokenizer:
     def fingerprint(self) -> str:
         """sha256 over the settings and every weight."""
         told = {"format": FORMAT, "preprocess": self.preprocess.to_json(), "levels_in_use": self.tokens_per_step}
+        told |= self._people()
         digest = hashlib.sha256(sha256_json(told | asdict(self.config)).encode())
         for name, tensor in sorted(self._tensors().items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.numpy().astype("<f2").tobytes())
         return digest.hexdigest()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """People whose own responses it knows, as sample shards name them."""
+        return self.network.encoder.evidence.subjects
+
+    def _people(self) -> dict[str, list[str]]:
+        return {"subjects": list(self.subjects)} if self.subjects else {}
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         """What is stored: the weights in half precision, without what only training needs."""
@@ -140,6 +149,7 @@ class EEGTokenizer:
         ch_names: Sequence[str] | None = None,
         sfreq: float | None = None,
         unit: str = "V",
+        subject: str | None = None,
     ) -> RecordingTokens | list[RecordingTokens]:
         """EEG of any montage, rate and duration from 0.25 s on -> its tokens.
 
@@ -150,15 +160,30 @@ class EEGTokenizer:
             ch_names: names of the rows of an array.
             sfreq: rate of an array, in Hz.
             unit: what the numbers are: V (as mne has them), mV, uV or nV.
+            subject: whose EEG it is, where that is one of `subjects`: then labels are read by responses of their own.
 
         Returns:
             The tokens; of epochs a list, with the scale of all epochs together.
 
         Raises:
             DataError: this cannot be EEG, an electrode is there twice, or all are unknown.
-            ConfigError: no such unit, or an array without names and rate.
+            ConfigError: no such unit, an array without names and rate, or somebody who is not known.
         """
-        return encode(self, data, ch_names, sfreq, unit)
+        self.check_subject(subject)
+        return encode(self, data, ch_names, sfreq, unit, subject)
+
+    def check_subject(self, subject: str | None) -> None:
+        """Refuse a person who is not known: labels would be read as anybody's, and nobody be told.
+
+        Raises:
+            ConfigError: neither None nor one of `subjects`.
+        """
+        if subject is not None and subject not in self.subjects:
+            known = ", ".join(self.subjects) or "nobody"
+            raise ConfigError(
+                f"subject {subject!r}: this EEG tokenizer knows {known}, as sample shards name people; leave it out, "
+                "and labels are read by what all share"
+            )
 
     def decode(
         self,
@@ -255,7 +280,9 @@ class EEGTokenizer:
         eeg = torch.from_numpy(np.pad(scaled, ((0, 0), (0, 0), (0, missing))))
         places = torch.from_numpy(np.stack([electrodes(window.positions) for window in windows])).double()
         valid = (torch.arange(n_times + missing) < n_times).expand(n, -1)
-        latents: torch.Tensor = self._encoder(eeg, places, torch.ones(n, n_chans, dtype=torch.bool), valid)
+        present = torch.ones(n, n_chans, dtype=torch.bool)
+        subject = self._encoder.evidence.indices([window.subject for window in windows])
+        latents: torch.Tensor = self._encoder(eeg, places, present, valid, subject)
         return latents
 
     @torch.no_grad()
@@ -312,7 +339,9 @@ class EEGTokenizer:
         """Write settings and weights into an existing folder, without a manifest."""
         told = {"format": FORMAT, "preprocess": self.preprocess.to_json(), "network": asdict(self.config)}
         calibration = {"calibration": asdict(self.calibration)} if self.calibration else {}
-        write_json(folder / "config.json", told | {"levels_in_use": self.tokens_per_step} | calibration)
+        write_json(
+            folder / "config.json", told | {"levels_in_use": self.tokens_per_step} | self._people() | calibration
+        )
         save_tensors(folder / "model.safetensors", self._tensors())
 
     def save(self, folder: Path) -> None:

@@ -129,6 +129,8 @@ class EEGTokenizerStage:
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
         heard = ((name, _set_trials(network, trials)) for name, trials in sets.items() if trials)
         fit_evidence(network.encoder.evidence, heard, self._seed)
+        self.mixture.subjects = network.encoder.evidence.subjects
+        batches = list(self._first_batches())  # the same ones, with the people who are known by now
         network.quantizer.start_from(torch.cat([_latents(network, batch) for batch in batches]))
         return module
 
@@ -189,7 +191,7 @@ class EEGTokenizerStage:
     ) -> dict[str, Tensor]:
         network, weights = module.network, self.config.losses
         exists = existing_steps(given.valid, self.config.network.step_samples)
-        latents = network.encoder(given.eeg, given.electrodes, given.present, given.seen)
+        latents = network.encoder(given.eeg, given.electrodes, given.present, given.seen, batch["subject"])
         quantized = network.quantizer(latents[exists], keep[:, None].expand_as(exists)[exists])
         kept, semantic = (_in_steps(x, exists) for x in (quantized.latents, quantized.semantic))
         predicted = network.decoder(kept, given.electrodes, exists)
@@ -286,7 +288,9 @@ class EEGTokenizerStage:
             for batch in self.mixture.validation_batches(name)[:1]:
                 batch = _moved({key: value[:1] for key, value in batch.items()}, module)
                 exists = existing_steps(batch["valid"], self.config.network.step_samples)
-                latents = network.encoder(batch["eeg"], batch["electrodes"], batch["known"], batch["valid"])
+                latents = network.encoder(
+                    batch["eeg"], batch["electrodes"], batch["known"], batch["valid"], batch["subject"]
+                )
                 restored = network.quantizer.lookup(network.quantizer.encode(latents))
                 predicted = network.decoder(restored, batch["electrodes"], exists)
                 pictures[name] = _waveforms(batch["eeg"][0].cpu().numpy(), predicted[0].cpu().numpy())
@@ -314,7 +318,9 @@ def _fields(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
 @torch.no_grad()
 def _latents(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
     """Latents (n, D) of the whole steps of a batch."""
-    latents: Tensor = network.encoder.eval()(batch["eeg"], batch["electrodes"], batch["known"], batch["valid"])
+    latents: Tensor = network.encoder.eval()(
+        batch["eeg"], batch["electrodes"], batch["known"], batch["valid"], batch["subject"]
+    )
     return latents[whole_steps(batch["valid"], network.encoder.step_samples)]
 
 

@@ -103,7 +103,8 @@ class WindowSet:
         meta = record["json"]
         eeg_uV = record["npy"].astype(np.float32) * np.float32(meta["scale_uV"])
         positions = np.array(meta["positions"], np.float32)
-        return Window(eeg_uV, tuple(meta["ch_names"]), positions, float(meta["scale_uV"]), float(meta["sfreq"]))
+        scale_uV, sfreq = float(meta["scale_uV"]), float(meta["sfreq"])
+        return Window(eeg_uV, tuple(meta["ch_names"]), positions, scale_uV, sfreq, str(meta["subject"]))
 
 
 def load_embeddings(path: Path) -> dict[str, np.ndarray]:
@@ -151,6 +152,7 @@ class Mixture:
         if len(sizes) > 1:
             raise ConfigError(f"data.embeddings: vectors of {sorted(sizes)} numbers; expected one size for all sets")
         self.embedding_dim = sizes.pop() if sizes else 0
+        self.subjects: tuple[str, ...] = ()  # people whose own responses were found; known once labels are fitted
         self._weights = {name: config.weights.get(name, len(self.train[name]) ** 0.5) for name in self.names}
 
     def draw(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -196,6 +198,9 @@ class Mixture:
             "stimulus": torch.from_numpy(stimulus),
             "embedding": torch.from_numpy(embedding),
             "set": torch.tensor([self.names.index(name) for name, _ in trials]),
+            "subject": torch.tensor(
+                [self.subjects.index(of) if (of := trial.subject) in self.subjects else -1 for _, trial in trials]
+            ),
         }
 
     def held_out(self, per_set: int) -> list[Window]:

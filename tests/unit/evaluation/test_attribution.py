@@ -29,7 +29,7 @@ TEXT = TextTokenizer.train([*LABELS, "The person looks to the"], 300)
 class OneElectrode:
     """An EEG tokenizer: one id per step, what `TOLD_BY` says as it begins (0 to 3), or 4 where it is not there."""
 
-    size, tokens_per_step, fingerprint = 5, 1, "one electrode"
+    size, tokens_per_step, fingerprint, subjects = 5, 1, "one electrode", ()
 
     def encode_windows(self, batch: list[Window]) -> list[Any]:
         return [SimpleNamespace(ids=self.said(w), scale=3) for w in batch]

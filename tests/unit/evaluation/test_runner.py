@@ -38,7 +38,7 @@ CHANNELS = ("O1", "O2")
 class StepMeans:
     """An EEG tokenizer: one id per 25 samples, the mean in 16 levels between -2 and 2 scales. Label = phase of 1 Hz."""
 
-    size, tokens_per_step, fingerprint = 16, 1, "step means"
+    size, tokens_per_step, fingerprint, subjects = 16, 1, "step means", ()
 
     def encode_windows(self, batch: list[Window]) -> list[Any]:
         means = [w.eeg_uV.mean(axis=0).reshape(-1, 25).mean(axis=1) / w.scale_uV for w in batch]

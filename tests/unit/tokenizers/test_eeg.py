@@ -18,9 +18,9 @@ from neuroleon.common.files import atomic_folder, read_json, write_json
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
-from neuroleon.tokenizers.eeg.config import RHYTHMS, EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.config import RESPONSES, RHYTHMS, EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
-from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
+from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens, RecordingTokens
 
 NAMES = ("Fz", "C3", "Cz", "C4", "Pz", "O1", "Oz", "O2")
 CONFIG = EEGTokenizerConfig(
@@ -188,6 +188,33 @@ def test_fewer_levels_are_the_coarsest_ids_of_each_step(tokenizer: EEGTokenizer)
         tokenizer.with_levels(3).decode_windows([whole], made.positions, made.ch_names)
 
 
+def test_a_person_who_is_known_has_responses_of_their_own_and_company_of_others_changes_none(
+    tokenizer: EEGTokenizer,
+) -> None:
+    assert tokenizer.subjects == ("ann", "bob")
+    people = [None, "ann", "bob", "eve", "ann"]
+    windows = [replace(window(1), subject=name) for name in people]
+    nobody, ann, bob, eve, again = (tokens.ids for tokens in tokenizer.encode_windows(windows))
+    for one, other in ((nobody, ann), (nobody, bob), (ann, bob)):
+        differ = {i % CONFIG.levels for i in np.flatnonzero(one != other)}
+        assert RESPONSES in differ <= {RESPONSES, RHYTHMS}, "the waveform is what it is"
+    assert np.array_equal(eve, nobody), "somebody else is anybody"
+    assert np.array_equal(again, ann)
+    alone = [tokenizer.encode_windows([made])[0].ids for made in windows]
+    assert all(map(np.array_equal, alone, (nobody, ann, bob, eve, again)))
+
+
+def test_a_recording_is_encoded_as_that_of_the_person_who_is_named(tokenizer: EEGTokenizer) -> None:
+    made = window(3, n_times=800)
+    given = {"ch_names": made.ch_names, "sfreq": 200.0, "unit": "uV"}
+    anybody, ann = (tokenizer.encode(made.eeg_uV, subject=name, **given) for name in (None, "ann"))
+    assert isinstance(anybody, RecordingTokens)
+    assert isinstance(ann, RecordingTokens)
+    assert not np.array_equal(anybody.ids, ann.ids)
+    with pytest.raises(ConfigError, match=r"'eve': this EEG tokenizer knows ann, bob, as sample shards name people"):
+        tokenizer.encode(made.eeg_uV, subject="eve", **given)
+
+
 def test_the_codebook_row_of_an_id_is_the_vector_it_stands_for(tokenizer: EEGTokenizer) -> None:
     (tokens,) = tokenizer.encode_windows([window(8)])
     rows = tokenizer.codebook[tokens.ids].reshape(-1, CONFIG.levels, CONFIG.latent_dim)
@@ -324,6 +351,9 @@ BIAS = "encoder.context.gate.bias"
         (settings_changed(lambda stored: stored | {"levels_in_use": 5}), "config.json: .*5"),
         (settings_changed(lambda stored: stored | {"levels_in_use": 0}), "config.json: .*0"),
         (settings_changed(lambda stored: stored | {"levels_in_use": "many"}), "config.json"),
+        (settings_changed(lambda stored: stored | {"subjects": ["ann"]}), "does not fit"),
+        (settings_changed(lambda stored: {k: v for k, v in stored.items() if k != "subjects"}), "does not fit"),
+        (settings_changed(lambda stored: stored | {"subjects": 2}), "config.json"),
         (network_with(levels=3), "levels_in_use is 4, expected 1 to 3"),
         (network_with(levels=5), "does not fit"),
         (network_with(semantic_dim=5), "does not fit"),

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
-from tiny_eeg import CONFIG, EXAMPLES, ROOT, eegmat, real_windows, tiny_tokenizer
+from tiny_eeg import CONFIG, EXAMPLES, ROOT, eegmat, real_windows, telling_labels, tiny_tokenizer
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.readers.mne_raw import read_recording
@@ -39,7 +39,7 @@ def tokenizer() -> EEGTokenizer:
     """Causal, untrained, with codes for what its encoder makes of real EEG."""
     torch.manual_seed(0)
     config = replace(CONFIG, causal=True)
-    network = EEGNetwork(config).train()
+    network = telling_labels(EEGNetwork(config)).train()
     for path in EXAMPLES:
         windows = real_windows(path)
         eeg = torch.from_numpy(np.stack([window.eeg_uV / window.scale_uV for window in windows]))
@@ -188,6 +188,15 @@ def test_a_recording_with_boundaries_is_one_stream_for_each_piece() -> None:
     assert np.array_equal(np.concatenate([w.ids for w in whole.windows[3:5]]), ids_of(third).ravel())
     restored = tokenizer().decode(whole)
     assert (restored.n_times, restored.ch_names) == (whole.n_times, list(whole.ch_names))
+
+
+def test_the_stream_of_a_person_who_is_known_has_the_ids_of_their_recording() -> None:
+    whole = encode_causal(tokenizer(), real(), subject="ann").ids.reshape(-1, CONFIG.levels)
+    stream = stream_of(real(), subject="ann")
+    assert np.array_equal(ids_of(in_chunks(stream, real().eeg_uV, [700])), whole)
+    assert not np.array_equal(whole, whole_ids())
+    with pytest.raises(ConfigError, match="knows ann, bob"):
+        stream_of(real(), subject="eve")
 
 
 # --- what a user sees

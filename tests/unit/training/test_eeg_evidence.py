@@ -15,6 +15,7 @@ from neuroleon.tokenizers.eeg.spatial import HARMONICS
 from neuroleon.training.stages import eeg_evidence
 from neuroleon.training.stages.eeg_evidence import (
     RIDGE_OF_RESPONSES,
+    OwnResponses,
     Responses,
     Rhythms,
     SetTrials,
@@ -61,7 +62,8 @@ def posterior(evidence: Evidence, given: SetTrials) -> tuple[np.ndarray, np.ndar
     steps, power = torch.from_numpy(given.steps[:, :STEPS]), torch.from_numpy(given.rhythms)
     exists = torch.ones(len(steps), STEPS, dtype=torch.bool)
     evidence.numbers = lambda field, valid: (steps, power, exists)  # type: ignore[method-assign]
-    of_responses, of_rhythms = evidence(torch.zeros(0), torch.zeros(0), exists).chunk(2, dim=-1)
+    subject = evidence.indices(given.subjects.tolist())
+    of_responses, of_rhythms = evidence(torch.zeros(0), torch.zeros(0), exists, subject).chunk(2, dim=-1)
     return of_responses.numpy(), of_rhythms.numpy()
 
 
@@ -228,8 +230,8 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
 
     def rhythms(*of: torch.Tensor, exists: torch.Tensor) -> torch.Tensor:
         evidence.numbers = lambda field, valid: of  # type: ignore[method-assign, assignment, return-value]
-        found: torch.Tensor = evidence(torch.zeros(0), torch.zeros(0), exists)[0, :, CONFIG.semantic_dim :]
-        return found
+        found: torch.Tensor = evidence(torch.zeros(0), torch.zeros(0), exists, evidence.indices([None]))
+        return found[0, :, CONFIG.semantic_dim :]
 
     numbers = rhythms(steps, power, known, exists=exists)
     assert numbers.isfinite().all()
@@ -240,7 +242,7 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
     torch.testing.assert_close(numbers[3], two[1])
 
 
-@pytest.mark.parametrize("kind", [Responses, Rhythms])
+@pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms])
 def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
     kind: type[Responses] | type[Rhythms], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +254,75 @@ def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
     before, after = (_outside(kind, of, 0, "set") for of in (given, others))
     np.testing.assert_array_equal(before[left_out], after[left_out])
     assert np.abs(before[30:] - after[30:]).max() > 0.01
+
+
+def people(n: int, own: float = 4.0, *, shared: float = 0.0, seed: int = 0) -> SetTrials:
+    """Trials of two people in three recordings each, who respond to the same label at different places."""
+    given = trials(n, response=shared, seed=seed)
+    order = np.arange(n)
+    given.subjects[:] = np.array(["ann", "bob"])[order % 2]
+    given.recordings[:] = np.array(["one", "two", "three", "four", "five", "six"])[order % 6]
+    label = np.unique(given.labels, return_inverse=True)[1]
+    place = np.where(given.subjects == "ann", 3 + label, 9 - label)
+    given.steps[order, place, 5] += own
+    return given
+
+
+def test_responses_of_peoples_own_are_read_where_the_person_is_told() -> None:
+    """Of somebody else, and where nobody is told, what all share says what it said."""
+    given, new = people(600, own=2.5, shared=1.0, seed=1), people(300, own=2.5, shared=1.0, seed=2)
+    evidence, strangers = Evidence(CONFIG), replace(new, subjects=np.repeat("eve", 300))
+    fit_evidence(evidence, [("set", given)], seed=0)
+    assert evidence.subjects == ("ann", "bob")
+    told, untold = (posterior(evidence, of)[0][:, -1, :3] for of in (new, strangers))
+    assert accuracy(told, new.labels) > accuracy(untold, new.labels) + 0.1
+    evidence.own = None
+    np.testing.assert_array_equal(posterior(evidence, new)[0][:, -1, :3], untold)
+
+
+def test_people_who_respond_alike_have_no_responses_of_their_own() -> None:
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", people(300, own=0.0, shared=4.0, seed=1))], seed=0)
+    assert evidence.templates.any()
+    assert evidence.subjects == ()
+    assert evidence.own is None
+
+
+def test_a_person_of_one_recording_has_no_responses_of_their_own() -> None:
+    """In cross-validation nothing of the person is left to learn from."""
+    given = people(300, shared=4.0, seed=1)
+    given.recordings[:] = given.subjects
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    assert evidence.own is None
+
+
+def test_responses_of_peoples_own_leave_labels_of_other_sets_as_they_were() -> None:
+    """Each set's labels and people have places of their own; what another set's trials say of a person's is shared."""
+    first, second = trials(300, response=6.0, seed=1), people(600, shared=1.5, seed=2)
+    evidence, alone = Evidence(CONFIG), Evidence(CONFIG)
+    fit_evidence(evidence, [("first", first), ("second", second)], seed=0)
+    fit_evidence(alone, [("second", second)], seed=0)
+    assert evidence.own is not None
+    assert not evidence.own.templates[..., :3].any()
+    together, expected = posterior(evidence, second)[0], posterior(alone, second)[0]
+    np.testing.assert_allclose(together[..., 3:6], expected[..., :3], atol=1e-5)
+    unknown = replace(second, subjects=np.repeat("eve", 600))
+    np.testing.assert_allclose(together[..., :3], posterior(evidence, unknown)[0][..., :3], atol=1e-5)
+
+
+def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each_persons_own() -> None:
+    given = people(600, own=1.5, shared=0.5, seed=1)
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    assert evidence.own is not None
+    numbers = OwnResponses(given, np.arange(600), seed=0).of_trials
+    plain = LogisticRegression(C=RIDGE_OF_RESPONSES, max_iter=300, class_weight="balanced")
+    log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
+    found = np.log(posterior(evidence, given)[0][:, -1, :3] + 1 / 3)
+    found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
+    trust = (found * log_odds).sum() / np.square(log_odds).sum()
+    np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
 
 
 def test_power_that_is_to_be_heard_louder_is() -> None:
