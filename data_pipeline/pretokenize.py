@@ -28,6 +28,7 @@ from neuroleon.data_pipeline.shard_table import read_manifest
 from neuroleon.data_pipeline.shards import ShardReader, index_path, write_manifest, write_shard
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.data_pipeline.storage import Folder, Location
+from neuroleon.data_pipeline.windows import window_of
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.base import Tokenizer
 from neuroleon.tokenizers.tasks import TASKS
@@ -243,16 +244,7 @@ def _tokenize(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, shard: _
 def variants_of(sample: Mapping[str, Any], n: int, seed: int) -> list[Window]:
     """`n` windows of a sample with EEG: the clean one, then augmented ones; which depends on the seed, the sample and
     the variant alone."""
-    info = sample["json"]
-    scale = float(info["scale_uV"])
-    clean = Window(
-        eeg_uV=sample["npy"].astype(np.float32) * np.float32(scale),
-        ch_names=tuple(info["ch_names"]),
-        positions=np.array(info["positions"], dtype=np.float32),  # an unknown one is null there and NaN here
-        scale_uV=scale,
-        sfreq=float(info["sfreq"]),
-        subject=info.get("subject"),
-    )
+    info, clean = sample["json"], window_of(sample)
     names = (("augment", seed, info["recipe"], sample["__key__"], v) for v in range(1, n))
     return [clean, *(augment(clean, generator(*name)) for name in names)]
 

@@ -1,10 +1,10 @@
 """Windows: the stretches of a preprocessed recording that become EEG spans, cut by events or sliding."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,6 +51,19 @@ class WindowSpec:
             raise ConfigError("windows: tmin_s and repeats are for windows by events; sliding windows have step_s")
         if self.by == "events" and self.step_s is not None:
             raise ConfigError("windows: step_s is for sliding windows; windows by events have repeat_every_s")
+
+
+def window_of(sample: Mapping[str, Any]) -> Window:
+    """The window of a sample that has EEG, in microvolts, with whose it is where the sample says it."""
+    info, scale_uV = sample["json"], float(sample["json"]["scale_uV"])
+    return Window(
+        eeg_uV=sample["npy"].astype(np.float32) * np.float32(scale_uV),
+        ch_names=tuple(info["ch_names"]),
+        positions=np.array(info["positions"], dtype=np.float32),  # an unknown one is null there and NaN here
+        scale_uV=scale_uV,
+        sfreq=float(info["sfreq"]),
+        subject=str(info["subject"]) if info.get("subject") else None,
+    )
 
 
 @dataclass(frozen=True)

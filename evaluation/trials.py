@@ -13,6 +13,7 @@ from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.members import Record
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.splits import SPLITS
+from neuroleon.data_pipeline.windows import window_of
 from neuroleon.evaluation.audit import Audit, audit_splits
 from neuroleon.evaluation.before import Before, missing, window_spec
 from neuroleon.signals.preprocess import Preprocess
@@ -108,14 +109,7 @@ def _window(record: Record, folder: Path) -> Window:
             f"{where}: EEG of shape {scaled.shape} with {len(meta['ch_names'])} channel names and "
             f"{len(meta['positions'])} positions; these must agree, prepare the set again"
         )
-    return Window(
-        eeg_uV=scaled * np.float32(meta["scale_uV"]),
-        ch_names=tuple(meta["ch_names"]),
-        positions=np.array(meta["positions"], dtype=np.float32),
-        scale_uV=float(meta["scale_uV"]),
-        sfreq=float(meta["sfreq"]),
-        subject=meta["subject"],
-    )
+    return window_of(record)
 
 
 def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline: Path | None = None) -> TrialSet:

@@ -21,7 +21,8 @@ class EEGTokenizerConfig:
             like teach it; 0 leaves them as they are known in closed form, which measured better.
         context_steps: each transformer sees 2 s before a step and as much after it; of the encoder only what is
             before it when `causal`. Power is seen in windows around a step, or before it.
-        causal: ids depend on the past only, so that they can be made while the recording runs.
+        causal: ids depend on the past only, so that they can be made while the recording runs; what labels are read
+            from is whitened by the window so far, not by all of it.
         spectral_samples: lengths of the windows in which power is seen around each step; 1 s resolves 1 Hz.
         quantizer: `rvq` residual vectors; `vq` a single level, one codebook for each slice of the latent; `fsq` finite
             scalars, five for each slice.

@@ -1,7 +1,8 @@
 """What the EEG so far says of the labels that training knew: a logistic regression of each set's labels, step by step.
 
 The semantic numbers of a step are the posterior of every such label, given the window up to this step, less chance.
-All are read from the field whitened by its own covariance in the window (`spatial.whitening`). *Responses* are read
+All are read from the field whitened by its own covariance in the whole window, or so far when causal
+(`spatial.whitening`). *Responses* are read
 with weights that depend on the place of the step in its window, because a response is locked to the window's start:
 evidence adds up. *Rhythms* are read from log-power around the steps, whatever their place: its mean so far. Each is
 trusted as far as the same number of steps went on trials that the fit did not see. On EEG of anything else they name a
@@ -111,14 +112,19 @@ class Posterior(nn.Module):
 
 
 class Own(nn.Module):
-    """What people whom training knew respond beside what all share: templates over the numbers heard in their set."""
+    """What people whom training knew respond beside what all share: templates over the numbers heard in their set.
 
+    `told` says which labels those are that a person's own responses tell: those of their set.
+    """
+
+    told: Tensor
     heard: Tensor
     templates: Tensor
     usual: Tensor
 
     def __init__(self, n_subjects: int, of_step: int, n: int) -> None:
         super().__init__()
+        self.register_buffer("told", torch.zeros(n_subjects, n))
         self.register_buffer("heard", torch.zeros(n_subjects, HEARD, of_step))
         self.register_buffer("templates", torch.zeros(n_subjects, PLACES, HEARD, n))
         self.register_buffer("usual", torch.zeros(n_subjects, PLACES, n))  # what they make of the set's mean trial
@@ -126,10 +132,14 @@ class Own(nn.Module):
 
     def forward(self, steps: Tensor, subject: Tensor) -> Tensor:
         """steps (B, n, K * step_samples), subject (B,), -1 for anybody else -> what it adds to responses (B, n, S)."""
-        known, of = subject >= 0, subject.clamp_min(0)
-        heard, n = steps @ self.heard[of].mT, steps.shape[1]
-        added = torch.einsum("bnh,bnhs->bns", heard, self.templates[of, :n]) - self.usual[of, :n]
-        return added * known[:, None, None]
+        of, n = subject.clamp_min(0), steps.shape[1]
+        added = torch.einsum("bnh,bnhs->bns", steps @ self.heard[of].mT, self.templates[of, :n]) - self.usual[of, :n]
+        return added * (subject >= 0)[:, None, None]
+
+    def posteriors(self, log_odds: Tensor, n_seen: Tensor, subject: Tensor, of_anybody: Tensor) -> Tensor:
+        """The posterior (B, N, S) of what a person tells, `of_anybody` that of the rest; log-odds as `Posterior`."""
+        told = (self.told[subject.clamp_min(0)] > 0) & (subject >= 0)[:, None]
+        return self.posterior(log_odds, n_seen).where(told[:, None], of_anybody)
 
 
 class Evidence(nn.Module):
@@ -193,7 +203,7 @@ class Evidence(nn.Module):
         so_far, n_steps = responses.cumsum(dim=1), exists.cumsum(dim=1)
         of_responses = self.of_responses(so_far, n_steps)
         if self.own is not None:
-            of_responses = self.own.posterior(so_far, n_steps).where((subject >= 0)[:, None, None], of_responses)
+            of_responses = self.own.posteriors(so_far, n_steps, subject, of_responses)
         known = known & exists
         rhythms, n_known = (power @ self.spectra - self.usual_power) * known[..., None], known.cumsum(dim=1)
         return torch.cat(

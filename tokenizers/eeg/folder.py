@@ -22,7 +22,10 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     verify_folder(folder)
     stored = read_json(folder / "config.json")
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}/config.json: format is not {FORMAT!r}; copy the folder again")
+        raise CheckpointError(
+            f"{folder}/config.json: format is not {FORMAT!r}; it was made by another version, or is no EEG "
+            "tokenizer: train it again, or use the version that made it"
+        )
     try:
         network_settings = stored["network"] | {"spectral_samples": tuple(stored["network"]["spectral_samples"])}
         config = EEGTokenizerConfig(**network_settings)

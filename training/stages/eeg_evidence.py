@@ -4,8 +4,7 @@ Whether a set's labels are told by responses, by rhythms, by both or not at all 
 training, which also says how far the regression may be trusted after each number of steps, and whether responses of
 each person's own, beside those that all share, tell more in other recordings of the person. Nothing that is made with
 the labels of trials that are left out may touch them: what responses are heard by is made anew for every part.
-# n trials, N steps, P places, K numbers of a step's field, H numbers heard, F features of power, L labels of a set,
-# S semantic numbers of one kind
+# n trials, N steps, P places, K numbers of a step's field, H numbers heard, F features of power, L labels of a set
 """
 
 from collections.abc import Iterable
@@ -23,35 +22,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.tokenizers.eeg.evidence import HEARD, PLACES, Evidence, Posterior
-from neuroleon.tokenizers.eeg.network import components
-from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
+from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence, Posterior
+from neuroleon.training.stages.eeg_numbers import OwnResponses, Responses, Rhythms, SetTrials
 
 FOLDS = 5
 STANDARD_ERRORS = 3.0  # above chance in cross-validation, from where on labels count as told
 LOG_TRUST = (-5.0, 5.0)  # range of the factor that log-odds may be scaled by
-# Inverse strength of the ridge, strong: a thousand trials are soon known by heart. Numbers of responses are read as
-# they are, for what tells labels is loud among them (divided by their spread they gave .35 of the letters, not .60);
-# log-power over its spread, but no spread below 0.1 (a tenth of the power): what is filtered out hardly varies.
-RIDGE_OF_RESPONSES, RIDGE_OF_RHYTHMS = 3e-4, 3e-3
-LEAST_SPREAD = 0.1
-# Numbers of a person's own are heard three times as loud as those that all share: .90 of the letters, .86 at once as
-# loud, .88 at ten times, .82 without them (validation, where this was chosen)
-OWN_LOUDNESS = 3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetTrials:
-    """Labelled trials of one set in the order of recording: `steps` (n, P, K), the whitened field of each step,
-    `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `loudness` (F,) of its
-    features, `labels` (n,), `subjects` (n,) and `recordings` (n,)."""
-
-    steps: np.ndarray
-    rhythms: np.ndarray
-    loudness: np.ndarray
-    labels: np.ndarray
-    subjects: np.ndarray
-    recordings: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,100 +54,6 @@ class OwnLogOdds:
     trust: np.ndarray
 
 
-class Responses:
-    """Numbers of the field, each place of a window with weights of its own: evidence adds up."""
-
-    name, ridge = "responses", RIDGE_OF_RESPONSES
-
-    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
-        """Of all trials, by numbers that are made of some `rows` of them."""
-        self.known = self.known_of(trials)
-        self.usual = _mean(trials.steps[rows], self.known[rows], over=0)
-        centred = np.where(self.known[..., None], trials.steps - self.usual, np.float32(0.0))
-        self.heard = _heard(centred, self.known, trials, rows, seed)
-        self._centred = centred @ self.heard.T
-        self.of_trials = self._centred.reshape(len(centred), -1).astype(np.float64)
-
-    @staticmethod
-    def known_of(trials: SetTrials) -> np.ndarray:
-        """Which steps there are: (n, P) bool."""
-        return np.isfinite(trials.steps).all(axis=2)
-
-    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
-        """rows (L, P * H) -> log-odds of some trials after each step (n, P, L)."""
-        return np.einsum("nph,phl->npl", self._centred[trials], self.by_place(rows)).cumsum(axis=1)
-
-    def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """rows (L, P * H) -> weights (P, K, L) and what they make of the mean trial (P, L)."""
-        weights = np.einsum("hk,phl->pkl", self.heard, self.by_place(rows))
-        return weights, np.einsum("pk,pkl->pl", self.usual, weights)
-
-    def by_place(self, rows: np.ndarray) -> np.ndarray:
-        """(L, P * H) -> (P, H, L)."""
-        return rows.reshape(len(rows), PLACES, len(self.heard)).transpose(1, 2, 0)
-
-
-class OwnResponses(Responses):
-    """The same numbers, read with weights that all share and, beside them, weights of each person's own, under one
-    ridge: what people have in common goes into the former, for there it costs least."""
-
-    name = "responses of people's own"
-
-    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
-        super().__init__(trials, rows, seed)
-        self.subjects = tuple(map(str, np.unique(trials.subjects[rows])))
-        self._whose = trials.subjects
-        own = [OWN_LOUDNESS * self.of_trials * (trials.subjects == name)[:, None] for name in self.subjects]
-        self.of_trials = np.concatenate([self.of_trials, *own], axis=1)
-
-    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
-        """rows (L, (1 + subjects) * P * H) -> log-odds of some trials after each step (n, P, L)."""
-        shared, *own = np.split(rows, 1 + len(self.subjects), axis=1)
-        found = super().so_far(shared, trials)
-        for name, weights in zip(self.subjects, own, strict=True):
-            of_subject = self._whose[trials] == name
-            found[of_subject] += OWN_LOUDNESS * super().so_far(weights, trials[of_subject])
-        return found
-
-    def added(self, rows: np.ndarray, shared: np.ndarray) -> np.ndarray:
-        """rows (L, (1 + subjects) * P * H) -> what each person's weights have beyond `shared` rows (L, P * H), those
-        of everybody: (subjects, P, H, L)."""
-        of_all, *own = np.split(rows, 1 + len(self.subjects), axis=1)
-        return np.stack([self.by_place(of_all + OWN_LOUDNESS * weights - shared) for weights in own])
-
-
-class Rhythms:
-    """Log-power, whatever the place of a step: its mean tells."""
-
-    name, ridge = "rhythms", RIDGE_OF_RHYTHMS
-
-    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
-        """Of all trials, in units that are made of some `rows` of them."""
-        self.known = self.known_of(trials)
-        means = _mean(trials.rhythms[rows], self.known[rows], over=1)
-        if self.known[rows].any():
-            means = means[self.known[rows].any(axis=1)]
-        self._usual = means.mean(axis=0)
-        self._unit = means.std(axis=0).clip(LEAST_SPREAD) / trials.loudness
-        self._centred = np.where(self.known[..., None], (trials.rhythms - self._usual) / self._unit, 0.0)
-        self.of_trials = _mean(self._centred, self.known, over=1).astype(np.float64)
-
-    @staticmethod
-    def known_of(trials: SetTrials) -> np.ndarray:
-        """Which steps have power: (n, N) bool."""
-        return np.isfinite(trials.rhythms).all(axis=2)
-
-    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
-        """rows (L, F) -> log-odds of some trials after each step (n, N, L)."""
-        n_known = self.known[trials].cumsum(axis=1).clip(1)[..., None]
-        return (self._centred[trials] @ rows.T).cumsum(axis=1) / n_known
-
-    def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """rows (L, F) -> weights (F, L) and what they make of the mean trial (L,)."""
-        weights = (rows / self._unit).T
-        return weights, self._usual @ weights
-
-
 Kind = type[Responses] | type[Rhythms]  # OwnResponses are responses
 
 
@@ -193,30 +75,14 @@ def fit_evidence(evidence: Evidence, sets: Iterable[tuple[str, SetTrials]], seed
                 read.append(kind.name)
                 found[kind.name].append(_fitted(kind, trials, seed, outside[kind.name]))
         if Responses.name in read:
-            of_own = _outside(OwnResponses, trials, seed, name)
-            above[OwnResponses.name] = _above_chance(of_own[:, -1], trials.labels)
-            more = _tells_more(of_own[:, -1], outside[Responses.name][:, -1], trials.labels)
-            own.append(_fitted_own(trials, seed, of_own) if more else None)
-            read += [OwnResponses.name] if more else []
+            above[OwnResponses.name], of_people = _fitted_own(trials, outside[Responses.name], seed, name)
+            own.append(of_people)
+            read += [OwnResponses.name] if of_people else []
         told = (f"{by:.2f} from {kind}" + ("" if kind in read else " (not read)") for kind, by in above.items())
         logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(told)}")
     _set(evidence.of_responses, evidence.templates, evidence.usual_response, found[Responses.name])
     _set(evidence.of_rhythms, evidence.spectra, evidence.usual_power, found[Rhythms.name])
     _set_own(evidence, found[Responses.name], own)
-
-
-def _heard(centred: np.ndarray, known: np.ndarray, trials: SetTrials, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Rows (H, K): what the responses of some trials, `centred` (n, P, K), are best heard by."""
-    some = [
-        Labelled(label=str(trials.labels[i]), subject=str(trials.subjects[i]), steps=torch.from_numpy(steps))
-        for i in rows
-        if len(steps := centred[i][known[i]])
-    ]
-    if not some:
-        return np.zeros((HEARD, centred.shape[2]), np.float32)
-    steps = torch.cat([trial.steps for trial in some]).double()
-    heard, _ = components(steps.mT @ steps / len(steps), evoked_readout(some, seed), HEARD)
-    return heard.float().numpy()
 
 
 def _set(posterior: Posterior, weights: Tensor, usual: Tensor, found: list[LogOdds]) -> None:
@@ -235,22 +101,35 @@ def _set(posterior: Posterior, weights: Tensor, usual: Tensor, found: list[LogOd
 
 
 def _set_own(evidence: Evidence, shared: list[LogOdds], own: list[OwnLogOdds | None]) -> None:
-    """Sets what people respond beside what all share; `own` of each set of `shared`, None where it tells nothing."""
-    evidence.know([subject for of_set in own if of_set for subject in of_set.subjects])
+    """Sets what people respond beside what all share; `own` of each set of `shared`, None where it tells nothing.
+
+    Raises:
+        ConfigError: a person in two sets, whose numbers are heard by different ones.
+    """
+    subjects = [subject for of_set in own if of_set for subject in of_set.subjects]
+    if twice := sorted({name for name in subjects if subjects.count(name) > 1}):
+        raise ConfigError(
+            f"data.aligned: {', '.join(twice)} are people of two sets, and the tokenizer can know a person by one set "
+            "only: leave one of the sets out of data.aligned, or prepare one under another recipe name"
+        )
+    evidence.know(subjects)
     if evidence.own is None:
         return
-    known, column, row = evidence.own, 0, 0
-    known.posterior.load_state_dict(evidence.of_responses.state_dict())
+    people, column, row = evidence.own, 0, 0
+    people.posterior.same_set.copy_(evidence.of_responses.same_set)
     for of_all, of_set in zip(shared, own, strict=True):
-        columns, column = slice(column, column + len(of_all.bias)), column + len(of_all.bias)
+        columns = slice(column, column + len(of_all.bias))
+        column = columns.stop
         if of_set is None:
             continue
-        rows, row = slice(row, row + len(of_set.subjects)), row + len(of_set.subjects)
-        known.heard[rows, : len(of_set.heard)] = torch.from_numpy(of_set.heard)
-        known.templates[rows, :, : len(of_set.heard), columns] = torch.from_numpy(of_set.weights).float()
-        known.usual[rows, :, columns] = torch.from_numpy(of_set.usual).float()
-        known.posterior.bias[columns] = torch.from_numpy(of_set.bias).float()
-        known.posterior.trust[:, columns] = torch.from_numpy(of_set.trust).float()[:, None]
+        rows = slice(row, row + len(of_set.subjects))
+        row = rows.stop
+        people.told[rows, columns] = 1.0
+        people.heard[rows, : len(of_set.heard)] = torch.from_numpy(of_set.heard)
+        people.templates[rows, :, : len(of_set.heard), columns] = torch.from_numpy(of_set.weights).float()
+        people.usual[rows, :, columns] = torch.from_numpy(of_set.usual).float()
+        people.posterior.bias[columns] = torch.from_numpy(of_set.bias).float()
+        people.posterior.trust[:, columns] = torch.from_numpy(of_set.trust).float()[:, None]
 
 
 def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
@@ -300,11 +179,12 @@ def _above_chance(log_odds: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _tells_more(log_odds: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether one names more labels of the same trials than another, by more than chance makes of it."""
+    """Whether one names more labels of the same trials than another: the mean over labels of the paired difference,
+    against its standard error where there is none (as McNemar's test: only trials that differ count)."""
     names = np.unique(labels)
     right, others_right = (names[found.argmax(axis=1)] == labels for found in (log_odds, others))
     gains = [right[labels == name].astype(float) - others_right[labels == name] for name in names]
-    error = np.sqrt(sum(gain.var() / len(gain) for gain in gains)) / len(names)
+    error = np.sqrt(sum(np.square(gain).sum() / len(gain) ** 2 for gain in gains)) / len(names)
     return bool(np.mean([gain.mean() for gain in gains]) > STANDARD_ERRORS * error)
 
 
@@ -359,14 +239,19 @@ def _fitted(kind: Kind, trials: SetTrials, seed: int, outside: np.ndarray) -> Lo
     return LogOdds(weights=weights, usual=usual, bias=bias, trust=_trust(outside, numbers.known, trials.labels))
 
 
-def _fitted_own(trials: SetTrials, seed: int, outside: np.ndarray) -> OwnLogOdds:
-    """What is to be added, for each person, to the weights that all trials gave `_fitted`."""
-    every = np.arange(len(trials.labels))
-    alone, numbers = Responses(trials, every, seed), OwnResponses(trials, every, seed)
-    for_all, _ = _regression(alone.of_trials, trials.labels, alone.ridge)
+def _fitted_own(trials: SetTrials, shared: np.ndarray, seed: int, name: str) -> tuple[float, OwnLogOdds | None]:
+    """How far above chance labels of trials left out are told with responses of people's own, and what is to be added
+    to the weights of all; None where it is no more than `shared` log-odds (n, P, L) tell, or there are no two people:
+    of a single one all is their own.
+    """
+    outside, every = _outside(OwnResponses, trials, seed, name), np.arange(len(trials.labels))
+    above, numbers = _above_chance(outside[:, -1], trials.labels), OwnResponses(trials, every, seed)
+    if len(numbers.subjects) < 2 or not _tells_more(outside[:, -1], shared[:, -1], trials.labels):
+        return above, None
+    for_all, _ = _regression(numbers.shared, trials.labels, numbers.ridge)
     rows, bias = _regression(numbers.of_trials, trials.labels, numbers.ridge)
     weights = numbers.added(rows, for_all)
-    return OwnLogOdds(
+    return above, OwnLogOdds(
         subjects=numbers.subjects,
         heard=numbers.heard,
         weights=weights,
@@ -374,9 +259,3 @@ def _fitted_own(trials: SetTrials, seed: int, outside: np.ndarray) -> OwnLogOdds
         bias=bias,
         trust=_trust(outside, numbers.known, trials.labels),
     )
-
-
-def _mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:
-    """Mean over trials (0) or steps (1) of what is known, 0 where nothing is."""
-    total = np.where(known[..., None], numbers, 0.0).sum(axis=over)
-    return np.asarray(total / known.sum(axis=over).clip(1)[..., None], dtype=np.float32)

@@ -30,8 +30,9 @@ from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import RunConfig
 from neuroleon.training.model_card import shared_preprocess
 from neuroleon.training.stage import Examples
-from neuroleon.training.stages.eeg_evidence import SetTrials, fit_evidence
+from neuroleon.training.stages.eeg_evidence import fit_evidence
 from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
+from neuroleon.training.stages.eeg_numbers import SetTrials
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, Trial, spoil, unspoiled
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split

@@ -17,6 +17,7 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.augment import AMPLITUDE, MIN_CHANNELS_TO_DROP, SHIFT_SAMPLES
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.storage import Folder, Location
+from neuroleon.data_pipeline.windows import window_of
 from neuroleon.signals.montage import electrodes
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.tokenizer import CLIP
@@ -90,7 +91,7 @@ class WindowSet:
             electrodes=electrodes(np.array(meta["positions"], np.float32)),
             ch_names=tuple(meta["ch_names"]),
             label=meta["label"],
-            subject=str(meta["subject"]),
+            subject=str(meta["subject"] or ""),
             recording=str(meta["recording"]),
             keys=tuple(key for key in (meta.get("image_key"), meta.get("label_text")) if key),
             stimulus=np.asarray(meta["stimulus"], np.float32) if "stimulus" in meta else None,
@@ -99,12 +100,7 @@ class WindowSet:
 
     def window(self, i: int) -> Window:
         """The same window in microvolts, as a tokenizer takes it."""
-        record = self.reader[i]
-        meta = record["json"]
-        eeg_uV = record["npy"].astype(np.float32) * np.float32(meta["scale_uV"])
-        positions = np.array(meta["positions"], np.float32)
-        scale_uV, sfreq = float(meta["scale_uV"]), float(meta["sfreq"])
-        return Window(eeg_uV, tuple(meta["ch_names"]), positions, scale_uV, sfreq, str(meta["subject"]))
+        return window_of(self.reader[i])
 
 
 def load_embeddings(path: Path) -> dict[str, np.ndarray]:
@@ -124,7 +120,11 @@ def load_embeddings(path: Path) -> dict[str, np.ndarray]:
 
 
 class Mixture:
-    """Draws and stacks windows of several sets. A batch is a pure function of the generator given."""
+    """Draws and stacks windows of several sets. A batch is a pure function of the generator given and of `subjects`.
+
+    Attributes:
+        subjects: people whom the tokenizer knows by responses of their own; it is for the stage to say, once it knows.
+    """
 
     def __init__(self, config: EEGDataConfig) -> None:
         self.config = config
@@ -152,7 +152,7 @@ class Mixture:
         if len(sizes) > 1:
             raise ConfigError(f"data.embeddings: vectors of {sorted(sizes)} numbers; expected one size for all sets")
         self.embedding_dim = sizes.pop() if sizes else 0
-        self.subjects: tuple[str, ...] = ()  # people whose own responses were found; known once labels are fitted
+        self.subjects: tuple[str, ...] = ()
         self._weights = {name: config.weights.get(name, len(self.train[name]) ** 0.5) for name in self.names}
 
     def draw(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -167,7 +167,8 @@ class Mixture:
     def collate(self, trials: Sequence[tuple[str, Trial]]) -> dict[str, Tensor]:
         """Stack windows; channels and samples that a window lacks are marked in `known` and `valid`, never filled.
 
-        A window without a label, or of a set that is not aligned, has label -1; without stimulus or embedding, NaN.
+        A window without a label, or of a set that is not aligned, has label -1, one of somebody who is not known
+        subject -1; without stimulus or embedding, NaN.
         """
         n, longest = len(trials), max(trial.eeg.shape[1] for _, trial in trials)
         n_chans = max(len(trial.eeg) for _, trial in trials)

@@ -13,16 +13,8 @@ from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
 from neuroleon.training.stages import eeg_evidence
-from neuroleon.training.stages.eeg_evidence import (
-    RIDGE_OF_RESPONSES,
-    OwnResponses,
-    Responses,
-    Rhythms,
-    SetTrials,
-    _outside,
-    _standard_error,
-    fit_evidence,
-)
+from neuroleon.training.stages.eeg_evidence import _outside, _standard_error, _tells_more, fit_evidence
+from neuroleon.training.stages.eeg_numbers import RIDGE_OF_RESPONSES, OwnResponses, Responses, Rhythms, SetTrials
 
 # a step is one sample, so that its field is few numbers
 CONFIG = EEGTokenizerConfig(step_samples=1, sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
@@ -246,7 +238,8 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
 def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
     kind: type[Responses] | type[Rhythms], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given, left_out = trials(90, response=1.0, rhythm=1.0, seed=1), np.arange(30)
+    given, left_out = people(90, own=1.0, shared=1.0, seed=1), np.arange(30)
+    given.rhythms[np.arange(90), :, 10 * np.unique(given.labels, return_inverse=True)[1]] += 1.0
     folds = [(np.arange(30, 90), left_out), (np.arange(30), np.arange(30, 90))]
     monkeypatch.setattr(eeg_evidence, "_folds", lambda labels, recordings: folds)
     others = replace(given, labels=given.labels.copy())
@@ -282,7 +275,7 @@ def test_responses_of_peoples_own_are_read_where_the_person_is_told() -> None:
 
 def test_people_who_respond_alike_have_no_responses_of_their_own() -> None:
     evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", people(300, own=0.0, shared=4.0, seed=1))], seed=0)
+    fit_evidence(evidence, [("set", people(300, own=0.0, shared=1.5, seed=1))], seed=0)
     assert evidence.templates.any()
     assert evidence.subjects == ()
     assert evidence.own is None
@@ -298,17 +291,46 @@ def test_a_person_of_one_recording_has_no_responses_of_their_own() -> None:
 
 
 def test_responses_of_peoples_own_leave_labels_of_other_sets_as_they_were() -> None:
-    """Each set's labels and people have places of their own; what another set's trials say of a person's is shared."""
-    first, second = trials(300, response=6.0, seed=1), people(600, shared=1.5, seed=2)
+    """Each set's labels and people have places of their own; of the labels of another set a person is anybody."""
+    first, second = people(600, own=2.0, shared=1.5, seed=3), people(600, shared=1.5, seed=2)
+    first = replace(first, subjects=np.char.add("other ", first.subjects))
     evidence, alone = Evidence(CONFIG), Evidence(CONFIG)
     fit_evidence(evidence, [("first", first), ("second", second)], seed=0)
     fit_evidence(alone, [("second", second)], seed=0)
-    assert evidence.own is not None
-    assert not evidence.own.templates[..., :3].any()
+    assert evidence.subjects == ("other ann", "other bob", "ann", "bob")
     together, expected = posterior(evidence, second)[0], posterior(alone, second)[0]
     np.testing.assert_allclose(together[..., 3:6], expected[..., :3], atol=1e-5)
-    unknown = replace(second, subjects=np.repeat("eve", 600))
-    np.testing.assert_allclose(together[..., :3], posterior(evidence, unknown)[0][..., :3], atol=1e-5)
+    unknown = posterior(evidence, replace(second, subjects=np.repeat("eve", 600)))[0]
+    np.testing.assert_allclose(together[..., :3], unknown[..., :3], atol=1e-5)
+    assert np.abs(together[..., 3:6] - unknown[..., 3:6]).max() > 0.1
+
+
+def test_a_person_of_two_sets_is_refused() -> None:
+    sets = [("one", people(600, shared=1.5, seed=1)), ("two", people(600, shared=1.5, seed=2))]
+    with pytest.raises(ConfigError, match="ann, bob are people of two sets"):
+        fit_evidence(Evidence(CONFIG), sets, seed=0)
+
+
+@pytest.mark.parametrize("names", [["ann", "ann"], ["", "ann"]])
+def test_a_single_person_or_nobody_by_name_has_no_responses_of_their_own(names: list[str]) -> None:
+    """What only one person is there for is shared, and who has no name cannot be told."""
+    given = people(600, shared=1.5, seed=1)
+    given.subjects[:] = np.where(given.subjects == "ann", *names)
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    assert evidence.templates.any()
+    assert evidence.own is None
+
+
+def test_a_few_trials_of_one_label_are_not_told_more() -> None:
+    labels = np.repeat(np.arange(12), 3)
+    worse, better = np.eye(12)[np.where(labels == 0, 1, labels)], np.eye(12)[labels]
+    assert not _tells_more(better, worse, labels)
+    many = np.repeat(np.arange(12), 60)
+    worse = np.eye(12)[np.where(np.arange(720) % 3 == 0, (many + 1) % 12, many)]
+    assert _tells_more(np.eye(12)[many], worse, many)
+    assert not _tells_more(worse, np.eye(12)[many], many)
+    assert not _tells_more(worse, worse, many)
 
 
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each_persons_own() -> None:
