@@ -115,7 +115,8 @@ def read_stretch(args: Namespace, pipeline: NeuroleonPipeline, question: str | N
 
     Raises:
         DataError: an unreadable or implausible file, or a stretch that is not inside the recording.
-        ConfigError: options that contradict each other, or a duration that is no whole number of steps.
+        ConfigError: options that contradict each other, a duration that is no whole number of steps, or a person whom
+            the model does not know.
     """
     if args.event is not None and args.start is not None:
         raise ConfigError("--event and --start both say where to begin; give one")
@@ -179,6 +180,7 @@ def describe(stretch: Stretch) -> str:
         f"stretch     {stretch.start_s:g} s to {stretch.start_s + stretch.duration_s:g} s"
         + (f", event {stretch.event} at {stretch.onset_s:g} s" if stretch.event else ""),
     ]
+    lines += [f"subject     {stretch.window.subject}, known"] * (stretch.window.subject is not None)
     lines += [f"note        {line}" for line in stretch.notes]
     if reason := reject_reason(stretch.window):
         lines.append(f"note        this stretch is {reason}; training leaves such windows out")
@@ -322,6 +324,8 @@ def _memory(args: Namespace, has_input: bool, pipeline: NeuroleonPipeline) -> tu
 def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
     task = task_for(args.task, {"eeg": args.eeg, "image": args.image, "text": args.text})
+    if args.subject is not None and not args.eeg:
+        raise ConfigError("--subject says whose --eeg it is; give a recording, or leave it away")
     guidance = args.guidance if args.guidance is not None else 1.0 if args.contrast_k else PICTURE.guidance
     settings = Sampling(
         temperature=args.temperature,

@@ -3,7 +3,8 @@
 real: the trial's own EEG. shuffled: the EEG of another trial of the same set. within class: the EEG of another
 trial with the same answer: what it has above `shuffled` is of the class, what `real` has above it is of the trial.
 before: the EEG just before the trial's event, which cannot know the answer. noise: the trial's own amplitude spectrum
-with random phases. none: no EEG, the unconditional prompt.
+with random phases. none: no EEG, the unconditional prompt. untold: the trial's own EEG, of which nobody says whose it
+is, where the EEG tokenizer knows the person: what somebody gets who does not tell it.
 
 oracle: what comes when the true class is told in place of the EEG: the bound of a decoder of classes. ceiling: the true
 answer through its tokenizer and back: the bound of any model on these ids.
@@ -15,7 +16,7 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 
-CONDITIONS = ("real", "shuffled", "within class", "before", "noise", "none")
+CONDITIONS = ("real", "shuffled", "within class", "before", "noise", "untold", "none")
 
 
 def phase_randomised(eeg_uV: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -50,7 +50,7 @@ class Feed:
     """The trials of one set, tokenized once, as the model's input under the conditions of `controls`.
 
     A condition is there for the trials asked about where each of them has its input; `remarks` say which has not, and
-    why.
+    why. `known` are the trials of people whom the tokenizer knows, and is told.
 
     Args:
         bar: is advanced by one per answer and per scored prompt.
@@ -66,6 +66,7 @@ class Feed:
         answers = [trial.answer for trial in self.trials]
         within = partners_within(answers, trials.clusters, generator("shuffle within class", *key))
         self._alike = within
+        self.known = [i for i in everyone if self.trials[i].window.subject in model.eeg.subjects]
         self.tokens = encoded(self.model.eeg, [trial.window for trial in self.trials])
         real = dict(enumerate(map(span_of, self.tokens)))
         self._inputs: dict[str, dict[int, Span]] = {
@@ -74,6 +75,7 @@ class Feed:
             "within class": {i: real[other] for i, other in within.items()},
             "before": self._spans({i: t.before for i, t in enumerate(self.trials) if t.before is not None}),
             "noise": self._spans({i: self._noise(trial) for i, trial in enumerate(self.trials)}),
+            "untold": self._spans({i: replace(self.trials[i].window, subject=None) for i in self.known}),
         }
         self.remarks = _without_partner([answers[i] for i in everyone if i not in within])
 
@@ -165,7 +167,7 @@ class Feed:
         without: dict[bytes, np.ndarray] = {}  # the prompt without EEG is always the same, and so are most answers
         for i, spans in zip(indices, answers, strict=True):
             ends = [ids_of_answer(task, span, self.model.vocabulary) for span in spans]
-            for condition in conditions[:-1]:
+            for condition in (c for c in conditions if c != "none"):
                 found[condition].append(self._log2_p(task, condition, i, ends))
             key = np.concatenate(ends).tobytes()
             if key not in without:

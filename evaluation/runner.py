@@ -28,7 +28,6 @@ from neuroleon.evaluation.report import require_free, write_report
 from neuroleon.evaluation.results import Attribution, Report, SetResult
 from neuroleon.evaluation.tokenizers import image_fidelity, restore
 from neuroleon.evaluation.trials import TrialSet, balanced, load_trials
-from neuroleon.signals.window import Window
 
 SHOWN_PICTURES = 6
 
@@ -174,7 +173,7 @@ def _evaluate_set(
         fidelities.append(fidelity)
         shown = [([pictures[i], again[i]], [keys[i], "restored"]) for i in range(min(SHOWN_PICTURES, len(keys)))]
     found, why_not = _attribution(model, trials, settings, bar) if settings.attribution else (None, ())
-    said = (*_told(model, windows), *feed.remarks, *why_not)
+    said = (*_told(len(feed.known), len(windows)), *feed.remarks, *why_not)
     return SetResult(
         recipe=trials.recipe,
         split=trials.split,
@@ -193,13 +192,14 @@ def _evaluate_set(
     )
 
 
-def _told(model: ModelUnderTest, windows: Sequence[Window]) -> list[str]:
-    """Of whose windows the tokenizer knows the person."""
-    n_known = sum(window.subject in model.eeg.subjects for window in windows)
-    return [
-        f"The EEG tokenizer is told whose EEG it is, and knows {n_known} of the {len(windows)} windows' people by "
-        "responses of their own; with noise it is told the same, with shuffled EEG whose that is."
-    ][: bool(n_known)]
+def _told(n_known: int, n_windows: int) -> tuple[str, ...]:
+    if not n_known:
+        return ()
+    return (
+        f"The EEG tokenizer is told whose EEG it is, and knows the people of {n_known} of {n_windows} windows by "
+        "responses of their own. It is told the same of noise and of the window before the event, and of shuffled EEG "
+        "whose that is: where labels differ between people, look at noise. “untold” is what comes without.",
+    )
 
 
 def _attribution(

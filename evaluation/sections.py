@@ -27,9 +27,10 @@ READING = (
     "Conditions: **real** is the model on the EEG of the trial; **shuffled** on the EEG of another trial of the set; "
     "**within class** on that of another trial with the same answer; **noise** on the trial's amplitude spectrum with "
     "random phases (a set whose classes differ in frequency, such as SSVEP, may stay above chance there); "
-    "**before** on EEG from before there was anything to see; **none** without EEG; **constant** is the commonest "
-    "answer of the training split; **oracle** and **ceiling** know the answer: what the true class alone would give, "
-    "and the true picture through the image tokenizer.",
+    "**before** on EEG from before there was anything to see; **none** without EEG; **untold** on the trial's own EEG, "
+    "of a person whom the EEG tokenizer knows but is not told of; **constant** is the commonest answer of the "
+    "training split; **oracle** and **ceiling** know the answer: what the true class alone would give, and the true "
+    "picture through the image tokenizer.",
     "“above shuffled”: the paired interval of real minus shuffled excludes 0 and the permutation p is below .05. "
     "“above its controls”: besides, the interval of the real EEG lies above chance and above the intervals of all "
     "controls that do not know the answer. Where lower is better, read “below” for “above”; the other side says "

@@ -7,9 +7,9 @@ from neuroleon.evaluation.results import BaselineResult
 from neuroleon.evaluation.stats import LEVEL, Comparison, Estimate
 
 # How conditions are shown, those that exist; any other comes after these.
-ORDER = ("real", "shuffled", "within class", "noise", "before", "none", "constant", "oracle", "ceiling")
+ORDER = ("real", "shuffled", "within class", "noise", "before", "untold", "none", "constant", "oracle", "ceiling")
 # What knows the answer, or as much of it as the real EEG: no floor that a number must be above.
-NO_FLOOR = frozenset({"real", "within class", "oracle", "ceiling"})
+NO_FLOOR = frozenset({"real", "within class", "untold", "oracle", "ceiling"})
 _DIGITS = {"share": 3, "bits": 2}
 
 

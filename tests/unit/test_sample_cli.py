@@ -89,6 +89,21 @@ def test_eeg2label_asks_the_models_question_and_lists_likelihoods(
     assert (content["input"]["eeg"]["start_s"], content["input"]["eeg"]["duration_s"]) == (0.5, 0.75)
 
 
+def test_whose_eeg_it_is_can_be_told(
+    model_folder: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Callable[..., str]
+) -> None:
+    args = ["--task", "eeg2label", "--eeg", str(recording), "--start", "0.5", "--model", str(model_folder)]
+    for told in ([], ["--subject", "ann"]):
+        main([*args, *told, "--out", str(tmp_path / "out")])
+        content = json.loads((tmp_path / "out" / "sample.json").read_text())
+        assert content["input"]["eeg"]["subject"] == (told[1] if told else None)
+        assert ("subject     ann, known" in capsys.readouterr().out) == bool(told)
+    line = refused(
+        "--task", "text2image", "--text", "a", "--subject", "ann", "--model", model_folder, "--out", tmp_path / "no"
+    )
+    assert "--subject says whose --eeg it is" in line
+
+
 def test_generated_eeg_is_a_recording_that_mne_reads(model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     args = ["--task", "text2eeg", "--text", "a circle", "--duration", "0.5", "--channels", "[Cz,Oz]", "--n", "1"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tiny_eeg import telling_labels
 
 from neuroleon.common.files import atomic_folder, write_json
 from neuroleon.decoding.labels import Label, LabelSet, save_labels
@@ -29,7 +30,7 @@ def write_model(folder: Path, *, other_image_tokenizer: bool = False) -> None:
     torch.manual_seed(0)
     text = TextTokenizer.train(["a circle was shown", "a square was shown", QUESTION], 300)
     image = ImageTokenizer(VQGAN(IMAGE), torch.randn(IMAGE.codebook_size, IMAGE.code_dim))
-    network = EEGNetwork(EEG)
+    network = telling_labels(EEGNetwork(EEG))
     # the library starts codebooks at their first data
     network.quantizer(torch.randn(256, EEG.latent_dim), torch.full((256,), EEG.levels))
     eeg = EEGTokenizer(EEG, Preprocess(), network)

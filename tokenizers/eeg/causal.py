@@ -60,7 +60,7 @@ def encode_causal(
         steps += [replace(step, window=step.window + len(starts)) for step in found]
         starts += range(first, stop, size)
     tokens = windows_of(steps, tokenizer.config.step_samples)
-    z = _ood_z(tokenizer, made, tokens, starts)
+    z = _ood_z(tokenizer, made, tokens, starts, subject)
     lost_s, gaps_s = float((~valid).sum() / sfreq), sum(stop - first for first, stop in gaps)
     notes = [
         *made.notes,
@@ -88,7 +88,11 @@ def encode_causal(
 
 
 def _ood_z(
-    tokenizer: CausalTokenizer, made: Preprocessed, tokens: Sequence[EEGTokens], starts: Sequence[int]
+    tokenizer: CausalTokenizer,
+    made: Preprocessed,
+    tokens: Sequence[EEGTokens],
+    starts: Sequence[int],
+    subject: str | None,
 ) -> float | None:
     """How unlike EEG a recording is: the median of a few of its whole windows, None without them or a calibration."""
     size = WINDOW_STEPS * tokenizer.config.step_samples
@@ -100,6 +104,6 @@ def _ood_z(
     each = []
     for i in dict.fromkeys(whole[k] for k in chosen):
         eeg_uV = recording.eeg_uV[:, starts[i] : starts[i] + size]
-        window = Window(eeg_uV, recording.ch_names, recording.positions, made.scale_uV, recording.sfreq)
+        window = Window(eeg_uV, recording.ch_names, recording.positions, made.scale_uV, recording.sfreq, subject)
         each.append(tokenizer.ood_z(window, tokens[i]))
     return float(np.median(each))

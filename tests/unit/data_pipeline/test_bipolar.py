@@ -97,6 +97,7 @@ def test_derivations_are_not_referenced_again_and_the_shard_keeps_both_electrode
         assert window.positions.dtype == np.float32
         np.testing.assert_allclose(window.positions, expected, atol=1e-4)  # NaN where NaN
     assert {window.positions.shape[1] for window in varied} == {6}
+    assert {window.subject for window in (trial, clean, *varied)} == {info["subject"]}
 
 
 def test_augmentation_keeps_each_derivation_with_its_electrodes(mixed: Path) -> None:

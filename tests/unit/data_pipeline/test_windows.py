@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.data_pipeline.windows import WindowSpec, cut
+from neuroleon.data_pipeline.windows import WindowSpec, cut, window_of
 from neuroleon.signals.preprocess import Preprocessed
 from neuroleon.signals.recording import Event, Recording
 
@@ -134,3 +134,15 @@ def test_windows_never_cross_a_boundary(
 def test_a_wrong_setting_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         WindowSpec(**settings)
+
+
+@pytest.mark.parametrize(("said", "subject"), [("s1", "s1"), (7, "7"), ("", None), (None, None), ("absent", None)])
+def test_the_window_of_a_sample_is_in_microvolts_and_says_whose_it_is(said: object, subject: str | None) -> None:
+    eeg = np.arange(400, dtype=np.float16).reshape(2, 200) / 100
+    info = {"ch_names": ["Cz", "Oz"], "positions": [[0.0, 0.0, 1.0], [0.0, None, None]], "scale_uV": 7.0, "sfreq": 200}
+    window = window_of({"npy": eeg, "json": info | ({} if said == "absent" else {"subject": said})})
+    np.testing.assert_allclose(window.eeg_uV, 7 * eeg.astype(np.float32))
+    assert window.eeg_uV.dtype == window.positions.dtype == np.float32
+    assert np.isnan(window.positions[1]).tolist() == [False, True, True]
+    assert (window.ch_names, window.scale_uV, window.sfreq) == (("Cz", "Oz"), 7.0, 200.0)
+    assert window.subject == subject

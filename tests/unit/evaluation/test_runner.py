@@ -471,6 +471,33 @@ def test_a_class_that_is_the_recording_is_named(tmp_path: Path) -> None:
     assert report.sets[0].audit.blocks is not None and report.sets[0].audit.blocks.n_blocks == 8
 
 
+class Knows(StepMeans):
+    """It knows one person, whom it hears a quarter of a second late: as another label."""
+
+    subjects = ("s1",)
+
+    def encode_windows(self, batch: list[Window]) -> list[Any]:
+        found = super().encode_windows(batch)
+        return [
+            SimpleNamespace(ids=np.roll(t.ids, 2 * (window.subject == "s1")), scale=t.scale)
+            for t, window in zip(found, batch, strict=True)
+        ]
+
+
+def test_where_people_are_known_there_is_a_number_of_what_comes_untold(sound: Path) -> None:
+    model = model_of(Oracle(0.9))
+    model.eeg = Knows()
+    (result,) = evaluate(model, Evaluation(samples=(sound,), tasks=("eeg2label",)), {"model": "toy"}).sets
+    (told,) = [sentence for sentence in result.audit.sentences if "told whose EEG it is" in sentence]
+    assert f"knows the people of {result.n_windows} of {result.n_windows} windows" in told
+    accuracy = result.tasks[0].comparisons[0]
+    assert accuracy.conditions["real"].mean == 0.0
+    assert accuracy.conditions["untold"].mean == 1.0
+    nobody = run(sound, Oracle(0.9), tasks=("eeg2label",))
+    assert "untold" not in rows(nobody)[accuracy.metric].conditions
+    assert not [sentence for sentence in nobody.audit.sentences if "told whose" in sentence]
+
+
 def test_tokenizers_are_measured(sound: Path) -> None:
     eeg, image = run(sound, Oracle(0.97), tasks=()).fidelities
     assert eeg.measures["correlation"].mean > 0.9 and eeg.measures["correlation, alpha (8-13 Hz)"].mean < 0.5

@@ -21,6 +21,7 @@ from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg import heads
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import LoopConfig
 from neuroleon.training.stages.eeg_tokenizer import (
@@ -389,6 +390,38 @@ def test_labels_that_a_planted_response_tells_are_in_the_semantic_codes(folder: 
         ]
         assert len(right) >= 7
         assert np.mean(right) > 0.8
+
+
+def test_people_who_respond_in_ways_of_their_own_are_known_to_all_that_reads_a_window(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage tells the mixture whom the fit found, and encoder, losses and the exported tokenizer hear of it."""
+    made = stage(folder)
+
+    def known(evidence: Evidence, sets: Any, seed: int) -> None:
+        evidence.know(["1", "0"])
+        assert evidence.own is not None
+        evidence.own.told[:, :2] = evidence.own.posterior.trust[1:] = 1.0
+        evidence.own.posterior.same_set[:2, :2] = 1.0
+        torch.nn.init.normal_(evidence.own.heard, std=0.03)
+        torch.nn.init.normal_(evidence.own.templates, std=0.1)
+
+    monkeypatch.setattr("neuroleon.training.stages.eeg_tokenizer.fit_evidence", known)
+    module = started(made).eval()
+    batch = made.batch(1)
+    assert set(batch["subject"].tolist()) == {0, 1}
+    anybody = batch | {"subject": torch.full_like(batch["subject"], -1)}
+    with torch.no_grad():
+        told, untold = (made.loss(module, of) for of in (batch, anybody))
+    assert abs(float(told["loss"] - untold["loss"])) > 1e-6
+    with atomic_folder(tmp_path / "eeg") as temporary:
+        made.export(module, temporary)
+    tokenizer = EEGTokenizer.load(tmp_path / "eeg")
+    assert tokenizer.subjects == ("1", "0")
+    window = made.mixture.validation["cvep"].window(0)
+    assert window.subject in tokenizer.subjects
+    own, others = tokenizer.encode_windows([window, replace(window, subject=None)])
+    assert not np.array_equal(own.ids, others.ids)
 
 
 def _codes(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:

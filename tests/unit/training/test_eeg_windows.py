@@ -131,6 +131,15 @@ def test_labels_that_training_does_not_know_are_none(sets: dict[str, Path]) -> N
     assert mix.collate([("cap", other)])["label"].tolist() == [-1]
 
 
+def test_people_who_are_known_are_told_by_their_place_among_them(sets: dict[str, Path]) -> None:
+    mix = mixture(sets)
+    trial = mix.train["cap"][0]
+    people = [("cap", replace(trial, subject=name)) for name in ("eve", "bob", "", "ann")]
+    assert mix.collate(people)["subject"].tolist() == [-1] * 4, "before any is known"
+    mix.subjects = ("ann", "bob")
+    assert mix.collate(people)["subject"].tolist() == [-1, 1, -1, 0]
+
+
 def test_sets_weigh_the_root_of_their_size_or_what_they_are_given(sets: dict[str, Path]) -> None:
     def share(mix: Mixture) -> float:
         rows = torch.cat([drawn(mix, i)["set"] for i in range(80)])
