@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+AVERAGED = 0.01  # of the scale: the median |mean over channels| of an average-referenced window is below it
+
 
 @dataclass(frozen=True)
 class Window:
@@ -22,3 +24,8 @@ class Window:
     scale_uV: float
     sfreq: float = 200.0
     subject: str | None = None
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the channels are referenced to their average: then their mean is zero but for storage."""
+        return bool(np.median(np.abs(self.eeg_uV.mean(axis=0))) < AVERAGED * self.scale_uV)

@@ -10,7 +10,6 @@ import numpy as np
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
-from neuroleon.evaluation.eeg.robustness import is_averaged
 from neuroleon.evaluation.metrics import nmse
 from neuroleon.evaluation.tokenizers import restore
 from neuroleon.signals.plausibility import check_recording, reject_reason
@@ -126,7 +125,7 @@ def _square(window: Window, preprocess: Preprocess, rng: np.random.Generator) ->
 
 def _made(window: Window, eeg_uV: np.ndarray) -> Window:
     """A signal in place of the window's, in its reference."""
-    if is_averaged(window):
+    if window.averaged:
         eeg_uV = eeg_uV - eeg_uV.mean(axis=0)
     return replace(window, eeg_uV=eeg_uV.astype(np.float32))
 

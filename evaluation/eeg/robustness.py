@@ -12,7 +12,6 @@ from math import floor, log
 import numpy as np
 
 from neuroleon.common.seed import generator
-from neuroleon.data_pipeline.augment import MIN_CHANNELS_TO_DROP
 from neuroleon.evaluation.eeg.fidelity import mean_correlation
 from neuroleon.evaluation.metrics import nmse
 from neuroleon.evaluation.stats import Estimate
@@ -28,7 +27,7 @@ FILLERS = ("tokenizer", "splines")
 FACTORS = (10.0, 1000.0)  # from uV to another unit
 SOURCE_HZ = 500.0
 SOURCE_WINDOW_S = 4.0
-_AVERAGE = 0.01  # of the scale: the median |mean over channels| of an average-referenced window is below it
+FEWEST_TO_DROP_FROM = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +133,7 @@ def _dropped(
     for members in _montages(windows):
         first = windows[members[0]]
         n_chans = len(first.ch_names)
-        if n_chans < MIN_CHANNELS_TO_DROP:
+        if n_chans < FEWEST_TO_DROP_FROM:
             continue
         for draw in range(DRAWS):
             order = generator("dropped", seed, draw, *first.ch_names).permutation(n_chans)
@@ -157,13 +156,8 @@ def _montages(windows: Sequence[Window]) -> list[list[int]]:
     """Indices of windows of one montage, length and reference."""
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, window in enumerate(windows):
-        groups[window.ch_names, window.positions.tobytes(), window.eeg_uV.shape, is_averaged(window)].append(i)
+        groups[window.ch_names, window.positions.tobytes(), window.eeg_uV.shape, window.averaged].append(i)
     return list(groups.values())
-
-
-def is_averaged(window: Window) -> bool:
-    """Whether the channels are referenced to their average: then their mean is zero but for storage."""
-    return bool(np.median(np.abs(window.eeg_uV.mean(axis=0))) < _AVERAGE * window.scale_uV)
 
 
 def without(window: Window, gone: np.ndarray) -> Window:
@@ -174,7 +168,7 @@ def without(window: Window, gone: np.ndarray) -> Window:
     eeg_uV = np.delete(window.eeg_uV, gone, axis=0)
     return replace(
         window,
-        eeg_uV=eeg_uV - eeg_uV.mean(axis=0) if is_averaged(window) else eeg_uV,
+        eeg_uV=eeg_uV - eeg_uV.mean(axis=0) if window.averaged else eeg_uV,
         positions=np.delete(window.positions, gone, axis=0),
         ch_names=tuple(np.delete(window.ch_names, gone).tolist()),
     )
@@ -182,7 +176,7 @@ def without(window: Window, gone: np.ndarray) -> Window:
 
 def _nearness(window: Window, estimate: np.ndarray, gone: np.ndarray) -> tuple[float, float]:
     """NMSE and correlation at the dropped channels, in the reference of the whole window."""
-    if is_averaged(window):
+    if window.averaged:
         estimate = estimate - estimate.mean(axis=0)
     true = window.eeg_uV[gone]
     return nmse(true, estimate[gone]), mean_correlation(true, estimate[gone])
@@ -194,7 +188,7 @@ def _by_splines(eeg_uV: np.ndarray, window: Window, gone: np.ndarray) -> np.ndar
 
     names = [f"{i}" for i in range(eeg_uV.shape[1])]  # names may be what mne takes for other sensors
     known = eeg_uV.astype(np.float64)
-    if is_averaged(window):
+    if window.averaged:
         known -= np.delete(known, gone, axis=1).mean(axis=1, keepdims=True)
     epochs = mne.EpochsArray(known, mne.create_info(names, window.sfreq, "eeg"), verbose="ERROR")
     places = dict(zip(names, window.positions.astype(np.float64) * HEAD_RADIUS_M, strict=True))

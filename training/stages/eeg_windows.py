@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.data_pipeline.augment import AMPLITUDE, MIN_CHANNELS_TO_DROP, SHIFT_SAMPLES
+from neuroleon.data_pipeline.augment import AMPLITUDE, SHIFT_SAMPLES
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.data_pipeline.windows import window_of
@@ -24,6 +24,7 @@ from neuroleon.tokenizers.eeg.tokenizer import CLIP
 
 NOISE = (0.0, 0.1)  # in units of the scale; what flicker evokes is not louder than 0.1
 DROPPED_SHARE = 0.35  # of the channels, at most; more than later augmentation leaves out
+MIN_CHANNELS_TO_DROP = 4  # fewer give no average reference either
 MASKED_SHARE = 0.15  # of the steps, of some windows
 MASKED_WINDOWS = 0.2
 SHORTENED_SHARE = 0.1  # of the windows end early, anywhere inside a step

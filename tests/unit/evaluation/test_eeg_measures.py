@@ -11,7 +11,7 @@ from tiny_eeg import telling_labels
 
 from neuroleon.evaluation.eeg import novelty as novel
 from neuroleon.evaluation.eeg.fidelity import BANDS, CORRELATION, LSD, NMSE, eeg_fidelity, window_measures
-from neuroleon.evaluation.eeg.robustness import is_averaged, robustness, source_rate, streaming, without
+from neuroleon.evaluation.eeg.robustness import robustness, source_rate, streaming, without
 from neuroleon.evaluation.eeg.sets import coarser
 from neuroleon.evaluation.metrics import band, log_spectral_distance_db
 from neuroleon.signals.montage import electrode_positions, electrodes
@@ -131,7 +131,7 @@ def test_few_channels_are_not_dropped(tokenizer: EEGTokenizer) -> None:
 def test_a_lost_channel_does_not_stay_in_the_average() -> None:
     window = smooth(0)
     kept = without(window, np.array([0, 5]))
-    assert is_averaged(window) and is_averaged(kept)
+    assert window.averaged and kept.averaged
     assert kept.ch_names == tuple(n for i, n in enumerate(NAMES) if i not in (0, 5)) and kept.positions.shape == (14, 3)
     as_recorded = replace(window, eeg_uV=window.eeg_uV + window.eeg_uV[:1])
     np.testing.assert_array_equal(without(as_recorded, np.array([0])).eeg_uV, as_recorded.eeg_uV[1:])
