@@ -97,7 +97,7 @@ def test_evidence_is_of_each_documents_own_eeg(model_folder: Path) -> None:
             parameter.add_(0.1 * torch.randn_like(parameter))
     text, instruction = (np.array(pipeline.text.encode([words])[0]) for words in ("a circle was shown", "Say it."))
     made = []
-    for names in (("Cz", "O1", "O2"), ("Fz", "O1", "O2")):
+    for names in (("Cz", "O1", "O2"), ("Fp1", "F7", "T8")):
         tokens = pipeline.eeg.encode_windows([window(names=names)])[0]
         spans = (Span("eeg", tokens.ids, tokens.scale), Span("text", text))
         made.append(render(Document("eeg2text", instruction, spans), pipeline.vocabulary).ids)

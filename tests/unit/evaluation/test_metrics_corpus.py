@@ -83,7 +83,8 @@ def test_reliability_golden() -> None:
     p = np.array([[0.75, 0.25], [0.75, 0.25], [0.5, 0.5], [0.5, 0.5]])
     bits = np.log2(p) - 7.0  # of all that could be said, these answers are a small part
     found = reliability("m", {"real": bits}, np.array([0, 1, 0, 1]))
-    assert found.bins["real"] == [(0.5, 0.5, 2), (0.75, 0.5, 2)]
+    # log2 differs by its last bit between processors
+    np.testing.assert_allclose(found.bins["real"], [(0.5, 0.5, 2), (0.75, 0.5, 2)], rtol=1e-12)
     assert found.error["real"] == pytest.approx(0.125)
     certain = reliability("m", {"real": np.array([[0.0, -2000.0]])}, np.array([1]))
     assert certain.bins["real"] == [(1.0, 0.0, 1)] and certain.error["real"] == 1.0
