@@ -81,11 +81,11 @@ class OwnResponses(Responses):
 
     def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
         super().__init__(trials, rows, seed)
-        recordings = {str(name): np.unique(trials.recordings[trials.subjects == name]) for name in trials.subjects}
-        self.subjects = tuple(sorted(name for name, of in recordings.items() if name and len(of) > 1))
-        self._whose = trials.subjects
-        self.shared = self.of_trials
-        own = [OWN_LOUDNESS * self.shared * (trials.subjects == name)[:, None] for name in self.subjects]
+        names, whose = np.unique(trials.subjects), trials.subjects
+        n_recordings = [len(np.unique(trials.recordings[whose == name])) for name in names]
+        self.subjects = tuple(str(name) for name, n in zip(names, n_recordings, strict=True) if name and n > 1)
+        self._whose, self.shared = whose, self.of_trials
+        own = [OWN_LOUDNESS * self.shared * (whose == name)[:, None] for name in self.subjects]
         self.of_trials = np.concatenate([self.shared, *own], axis=1)
 
     def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
