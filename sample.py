@@ -180,7 +180,8 @@ def describe(stretch: Stretch) -> str:
         f"stretch     {stretch.start_s:g} s to {stretch.start_s + stretch.duration_s:g} s"
         + (f", event {stretch.event} at {stretch.onset_s:g} s" if stretch.event else ""),
     ]
-    lines += [f"subject     {stretch.window.subject}, known"] * (stretch.window.subject is not None)
+    if stretch.window.subject is not None:
+        lines.append(f"subject     {stretch.window.subject}, known")
     lines += [f"note        {line}" for line in stretch.notes]
     if reason := reject_reason(stretch.window):
         lines.append(f"note        this stretch is {reason}; training leaves such windows out")
