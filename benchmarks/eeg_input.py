@@ -1,6 +1,6 @@
 """In what form should a transformer of few paired trials hear the EEG? One table, on the validation splits.
 
-    python benchmarks/eeg_input.py --samples runs/samples/cvep20 runs/samples/ssvep_exo --model models/default \
+    python benchmarks/eeg_input.py --samples runs/samples/cvep20 runs/samples/ssvep_exo --tokenizers runs/tokenizers \
         --out runs/eeg-input [--steps 600] [--seeds 0 1]
 
 Small transformers are trained, with the same data, order, seed and steps, to answer each set's question from its EEG,
@@ -11,8 +11,9 @@ and differ in what stands at the place of an EEG id:
 - latents: the tokenizer's numbers of the step before they are quantized, at each of its ids;
 - both: codebook plus latents;
 
-and, with the codebook: one tokenization of each training trial instead of four (three of them augmented), and first
-half of the steps more on the EEG alone, of all sets and without labels.
+and, with the codebook: one tokenization of each training trial instead of four (three of them augmented); the
+tokenizer of all trials for training trials too, instead of what was fitted without them; and first half of the steps
+more on the EEG alone, of all sets and without labels.
 
 Each is asked, on windows of the validation split, for the likeliest label: its accuracy, log2 p of the true one among
 the set's less what the best constant answer has (bits above chance), and its accuracy under the EEG of another window
@@ -32,9 +33,8 @@ from tqdm import tqdm
 from neuroleon.common.files import read_json, sha256_json, write_json
 from neuroleon.common.seed import generator, torch_generator
 from neuroleon.data_pipeline.packing import LossWeights, pack
-from neuroleon.data_pipeline.pretokenize import variants_of
+from neuroleon.data_pipeline.pretokenize import Tokenizers, variants_of
 from neuroleon.data_pipeline.shards import ShardReader
-from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.evaluation.controls import derangement
 from neuroleon.evaluation.feed import ids_of_answer, span_of
 from neuroleon.evaluation.trials import balanced
@@ -61,6 +61,7 @@ class Setting:
     ids: str = "codebook"  # how ids are embedded: `codebook`, or `free` rows
     latents: str = "no"  # `no`, `instead` of the ids' vectors, or `beside` them
     variants: int = VARIANTS
+    cross_fit: bool = True
     unlabelled: float = 0.0  # steps on EEG alone before, as a share of the steps
 
 
@@ -70,17 +71,20 @@ SETTINGS = {
     "latents": Setting(latents="instead"),
     "both": Setting(latents="beside"),
     "codebook, one tokenization": Setting(variants=1),
+    "codebook, no cross-fit": Setting(cross_fit=False),
     "codebook, EEG alone before": Setting(unlabelled=0.5),
 }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Window:
-    """One labelled window: its tokenizations, and the latents of each, float32 (n_steps, width)."""
+    """One labelled window: its tokenizations, the latents of each, float32 (n_steps, width), and, for training, its
+    tokenizations by the tokenizer that was fitted to it."""
 
     label: str
     eeg: tuple[Span, ...]
     latents: tuple[np.ndarray, ...]
+    fitted: tuple[Span, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,7 +97,7 @@ class LabelledSet:
     windows: dict[str, list[Window]]
 
 
-def read_set(folder: Path, pipeline: NeuroleonPipeline) -> LabelledSet:
+def read_set(folder: Path, tokenizers: Tokenizers) -> LabelledSet:
     """Tokenize the labelled windows of a folder of samples."""
     windows: dict[str, list[Window]] = {}
     texts: dict[str, str] = {}
@@ -106,12 +110,15 @@ def read_set(folder: Path, pipeline: NeuroleonPipeline) -> LabelledSet:
                 continue
             texts[info["label"]], question = info["label_text"], info["question"]
             several = variants_of(record, VARIANTS if split == "train" else 1, seed=0)
-            tokens, latents = pipeline.eeg.encode_windows(several), pipeline.eeg.latents(several)
-            windows[split].append(Window(label=info["label"], eeg=tuple(map(span_of, tokens)), latents=tuple(latents)))
-    encoded = pipeline.text.encode(list(texts.values()))
+            without = tokenizers.cross_fit.of(reader.fingerprint, record["__key__"]) or tokenizers.eeg
+            by_each = (one.encode_windows(several) for one in (without, tokenizers.eeg))
+            eeg, fitted = (tuple(map(span_of, tokens)) for tokens in by_each)
+            latents = tuple(without.latents(several))
+            windows[split].append(Window(label=info["label"], eeg=eeg, latents=latents, fitted=fitted))
+    encoded = tokenizers.text.encode(list(texts.values()))
     labels = {label: Span("text", np.array(ids)) for label, ids in zip(texts, encoded, strict=True)}
     return LabelledSet(
-        name=folder.name, question=np.array(pipeline.text.encode([question])[0]), labels=labels, windows=windows
+        name=folder.name, question=np.array(tokenizers.text.encode([question])[0]), labels=labels, windows=windows
     )
 
 
@@ -142,11 +149,11 @@ class HeardEEG(nn.Module):
 class Trained:
     """A small transformer in one of the settings."""
 
-    def __init__(self, setting: Setting, sets: Sequence[LabelledSet], pipeline: NeuroleonPipeline, seed: int) -> None:
-        self.setting, self.sets, self.vocabulary, self.seed = setting, sets, pipeline.vocabulary, seed
+    def __init__(self, setting: Setting, sets: Sequence[LabelledSet], tokenizers: Tokenizers, seed: int) -> None:
+        self.setting, self.sets, self.vocabulary, self.seed = setting, sets, tokenizers.vocabulary, seed
         torch.manual_seed(seed)
         eeg = self.vocabulary.range_of("eeg")
-        tables = {eeg.start: torch.as_tensor(pipeline.eeg.codebook)} if setting.ids == "codebook" else {}
+        tables = {eeg.start: torch.as_tensor(tokenizers.eeg.codebook)} if setting.ids == "codebook" else {}
         config = ModelConfig(dropout=0.1)
         self.model = Neuroleon(config, self.vocabulary.size, tables, {eeg.start: eeg.tokens} if tables else None)
         known = np.concatenate([w.latents[0] for one in sets for w in one.windows["train"]])
@@ -180,10 +187,11 @@ class Trained:
             windows = chosen.windows["train"]
             window = windows[rng.integers(len(windows))]
             variant = int(rng.integers(self.setting.variants))
+            eeg = (window.eeg if self.setting.cross_fit else window.fitted)[variant]
             if is_alone:
-                document = Document(EEG_ALONE, None, (window.eeg[variant],))
+                document = Document(EEG_ALONE, None, (eeg,))
             else:
-                spans = (window.eeg[variant], chosen.labels[window.label])
+                spans = (eeg, chosen.labels[window.label])
                 document = Document("eeg2label", chosen.question, spans)
             documents.append(render(document, self.vocabulary))
             latents.append(None if is_alone else window.latents[variant])  # what is to be written is not given away
@@ -252,17 +260,17 @@ class Trained:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of samples with labels")
-    parser.add_argument("--model", required=True, help="whose tokenizers are used")
+    parser.add_argument("--tokenizers", type=Path, required=True, help="folder with the tokenizers text, image and eeg")
     parser.add_argument("--out", type=Path, required=True, help="results, one JSON a row; a row of the same run stays")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", default=list(SETTINGS), help="rows of the table")
     given = parser.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
-    pipeline = NeuroleonPipeline.load(given.model)
-    sets = [read_set(folder, pipeline) for folder in given.samples]
+    tokenizers = Tokenizers.load(given.tokenizers)
+    sets = [read_set(folder, tokenizers) for folder in given.samples]
     read = {
-        "model": pipeline.fingerprint,
+        "tokenizers": [tokenizers.vocabulary.fingerprint, *tokenizers.cross_fit.fingerprints],
         "samples": [[ShardReader(folder, s).fingerprint for s in ("train", "validation")] for folder in given.samples],
     }
     head = ["", "seed", *(one.name for one in sets)]
@@ -273,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             run = sha256_json(asdict(SETTINGS[name]) | read | {"seed": seed, "steps": given.steps})
             path = given.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}-{run[:12]}.json"
             if not path.is_file():
-                trained = Trained(SETTINGS[name], sets, pipeline, seed)
+                trained = Trained(SETTINGS[name], sets, tokenizers, seed)
                 trained.train(given.steps)
                 write_json(path, {one.name: trained.ask(one) for one in sets})
             told = read_json(path)

@@ -14,7 +14,7 @@ from functools import cache, lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from neuroleon.tokenizers.base import Tokenizer
 from neuroleon.tokenizers.tasks import TASKS
 from neuroleon.tokenizers.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from neuroleon.tokenizers.eeg.cross_fit import CrossFit
+
 FORMAT = 1
 VOCABULARY, INSTRUCTIONS, SETTINGS = "vocabulary.json", "instructions.json", "tokens.json"
 _BATCH = 32  # samples encoded together
@@ -42,11 +45,12 @@ _REPLACED = ("positions", "stimulus", "texts", "label_text", "question")
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizers:
-    """The three tokenizers of a vocabulary."""
+    """The three tokenizers of a vocabulary, and those that some training samples had no part in."""
 
     text: Tokenizer
     image: Any  # a Tokenizer with image_size and tokens
     eeg: Any  # a Tokenizer with tokens_per_step
+    cross_fit: "CrossFit"
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizers":
@@ -55,6 +59,7 @@ class Tokenizers:
         Raises:
             CheckpointError: one of them is missing or damaged.
         """
+        from neuroleon.tokenizers.eeg.cross_fit import CrossFit
         from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
         from neuroleon.tokenizers.image import ImageTokenizer
         from neuroleon.tokenizers.text import TextTokenizer
@@ -63,12 +68,25 @@ class Tokenizers:
             text=TextTokenizer.load(folder / "text"),
             image=ImageTokenizer.load(folder / "image"),
             eeg=EEGTokenizer.load(folder / "eeg"),
+            cross_fit=CrossFit.load(folder / "eeg"),
         )
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads."""
         for name in ("text", "image", "eeg"):
             getattr(self, name).save(folder / name)
+        self.cross_fit.save(folder / "eeg")
+
+    def encode_eeg(self, windows: Sequence[Window], keys: Sequence[str], split: str) -> list[Any]:
+        """Tokens of the windows of samples, given their keys and the fingerprint of their split, each by a tokenizer
+        whose labels were not fitted to it."""
+        by: dict[Any, list[int]] = {}
+        for i, key in enumerate(keys):
+            by.setdefault(self.cross_fit.of(split, key) or self.eeg, []).append(i)
+        tokens: dict[int, Any] = {}
+        for tokenizer, rows in by.items():
+            tokens |= zip(rows, tokenizer.encode_windows([windows[i] for i in rows]), strict=True)
+        return [tokens[i] for i in range(len(windows))]
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -163,6 +181,7 @@ def _claim(folder: Path, readers: dict[str, ShardReader], tokenizers: Tokenizers
     settings = {
         "tokens_format": FORMAT,
         "vocabulary": vocabulary.fingerprint,
+        "cross_fit": tokenizers.cross_fit.fingerprints,
         "source": {split: reader.fingerprint for split, reader in readers.items()},
         "variants": variants,
         "seed": seed,
@@ -232,8 +251,9 @@ def _tokenize(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, shard: _
     n = shard.variants
     with_eeg = [sample for sample in samples if "npy" in sample]
     with_image = [sample for sample in samples if "png" in sample]
-    windows = [w for sample in with_eeg for w in variants_of(sample, n, shard.seed)]
-    eeg_tokens = tokenizers.eeg.encode_windows(windows) if windows else []
+    windows = [window for sample in with_eeg for window in variants_of(sample, n, shard.seed)]
+    keys = [sample["__key__"] for sample in with_eeg for _ in range(n)]
+    eeg_tokens = tokenizers.encode_eeg(windows, keys, shard.fingerprint)
     pictures = tokenizers.image.encode(_pictures(with_image, tokenizers, shard.path)) if with_image else []
     eeg = {s["__key__"]: eeg_tokens[i * n : (i + 1) * n] for i, s in enumerate(with_eeg)}
     image = {s["__key__"]: ids for s, ids in zip(with_image, pictures, strict=True)}

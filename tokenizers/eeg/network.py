@@ -150,16 +150,23 @@ class EEGEncoder(nn.Module):
         self.context = Context(config) if config.encoder_layers else None
 
     def forward(
-        self, eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor, subject: Tensor | None = None
+        self,
+        eeg: Tensor,
+        electrodes: Tensor,
+        present: Tensor,
+        valid: Tensor,
+        subject: Tensor | None = None,
+        evidence: Evidence | None = None,
     ) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps, subject (B,) of
-        `Evidence.indices` (default: nobody known) -> (B, N, latent_dim)."""
+        `Evidence.indices` (default: nobody known), evidence: what reads labels (default: its own) ->
+        (B, N, latent_dim)."""
         exists = existing_steps(valid, self.step_samples)
         with torch.autocast(eeg.device.type, enabled=False):  # sums over thousands of numbers, which half would lose
             field = self.spatial(eeg * valid[:, None], electrodes, present)
             waveform = self.to_waveform(patches(field, self.step_samples))
             subject = torch.full_like(exists[:, 0], -1, dtype=torch.long) if subject is None else subject
-            semantic = self.evidence(field, valid, exists, subject)
+            semantic = (evidence or self.evidence)(field, valid, exists, subject)
         if self.context is not None:
             semantic = semantic + self.context(torch.cat([waveform, semantic], dim=-1), exists)
         return torch.cat([waveform, semantic], dim=-1)

@@ -23,6 +23,7 @@ from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.recording import Recording
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.folder import FORMAT, read_folder
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.recordings import encode
@@ -87,6 +88,12 @@ class EEGTokenizer:
         view.__dict__.pop("fingerprint", None)
         view.tokens_per_step = levels
         return view
+
+    def reading(self, evidence: Evidence) -> Self:
+        """A tokenizer that is the same but for what labels are read by; not calibrated."""
+        network = copy.deepcopy(self.network)
+        network.encoder.evidence = copy.deepcopy(evidence)
+        return type(self)(self.config, self.preprocess, network, self.tokens_per_step)
 
     def __repr__(self) -> str:
         return (

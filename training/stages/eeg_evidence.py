@@ -7,6 +7,7 @@ the labels of trials that are left out may touch them: what responses are heard 
 # n trials, N steps, P places, K numbers of a step's field, H numbers heard, F features of power, L labels of a set
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,60 +34,86 @@ LOG_TRUST = (-5.0, 5.0)  # range of the factor that log-odds may be scaled by
 @dataclass(frozen=True, kw_only=True)
 class LogOdds:
     """Of one set's labels, up to a constant that all labels share: `weights` (P, K, L) or (F, L) of a step's numbers,
-    `usual` (P, L) or (L,), what they make of the mean trial, `bias` (L,), and `trust` (P + 1,) after so many steps."""
+    `usual` (P, L) or (L,), what they make of the mean trial, and `bias` (L,)."""
 
     weights: np.ndarray
     usual: np.ndarray
     bias: np.ndarray
-    trust: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnLogOdds:
+class OwnLogOdds(LogOdds):
     """What some `subjects` of one set respond beside what all share: `heard` (H, K), `weights` (subjects, P, H, L) and
-    what they make of the mean trial, `usual` (subjects, P, L); `bias` and `trust` of these people as in `LogOdds`."""
+    what they make of the mean trial, `usual` (subjects, P, L); `bias` of these people as in `LogOdds`."""
 
     subjects: tuple[str, ...]
     heard: np.ndarray
-    weights: np.ndarray
-    usual: np.ndarray
-    bias: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Of one set: what was found of all trials, and of all but those of each fold; `trust` (P + 1,) after so many steps
+    is the same of all, as far as trials that were left out went."""
+
+    of_all: LogOdds
+    without: tuple[LogOdds, ...]
     trust: np.ndarray
+
+    def but(self, fold: int | None) -> LogOdds:
+        """What a fold's trials had no part in, or, of None and of a fold that this set does not have, all."""
+        return self.of_all if fold is None or fold >= len(self.without) else self.without[fold]
 
 
 Kind = type[Responses] | type[Rhythms]  # OwnResponses are responses
+Folds = list[tuple[np.ndarray, np.ndarray]]  # trials to fit, trials to leave out
 
 
-def fit_evidence(evidence: Evidence, sets: Iterable[tuple[str, SetTrials]], seed: int) -> None:
+def fit_evidence(
+    evidence: Evidence, sets: Iterable[tuple[str, SetTrials]], seed: int
+) -> tuple[list[Evidence], dict[str, np.ndarray]]:
     """Fits `evidence` to the labels of every set, by each kind of numbers that tells them in cross-validation, and by
     responses of people's own where these tell more.
 
+    Returns:
+        For cross-fitting (Chernozhukov et al. 2018): the same, fitted to all trials but those of one fold; and which
+        fold each trial (n,) is left out in, of every set whose labels are read.
+
     Raises:
-        ConfigError: more labels than there are semantic numbers.
+        ConfigError: more labels than there are semantic numbers, or a person in two sets.
     """
-    found: dict[str, list[LogOdds]] = {Responses.name: [], Rhythms.name: []}
-    own: list[OwnLogOdds | None] = []
+    fits: dict[str, list[Fit]] = {Responses.name: [], Rhythms.name: []}
+    own: list[Fit | None] = []
+    fold_of: dict[str, np.ndarray] = {}
     for name, trials in sets:
         above, read, outside = {}, [], {}
+        folds = _folds(trials.labels, trials.recordings)
         for kind in (Responses, Rhythms):
-            outside[kind.name] = _outside(kind, trials, seed, name)
+            outside[kind.name], without = _outside(kind, trials, folds, seed, name)
             above[kind.name] = _above_chance(outside[kind.name][:, -1], trials.labels)
             if above[kind.name] > STANDARD_ERRORS * _standard_error(trials.labels):
                 read.append(kind.name)
-                found[kind.name].append(_fitted(kind, trials, seed, outside[kind.name]))
+                fits[kind.name].append(_fitted(kind, trials, outside[kind.name], without, seed))
         if Responses.name in read:
-            above[OwnResponses.name], of_people = _fitted_own(trials, outside[Responses.name], seed, name)
-            own.append(of_people)
-            read += [OwnResponses.name] if of_people else []
+            own.append(None)
+            if len(OwnResponses.people(trials)) > 1:  # of a single person all is their own
+                above[OwnResponses.name], own[-1] = _fitted_own(trials, outside[Responses.name], folds, seed, name)
+                read += [OwnResponses.name] if own[-1] else []
+        if read:
+            fold_of[name] = _fold_of_trials(folds)
         told = (f"{by:.2f} from {kind}" + ("" if kind in read else " (not read)") for kind, by in above.items())
         logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(told)}")
-    _set(evidence.of_responses, evidence.templates, evidence.usual_response, found[Responses.name])
-    _set(evidence.of_rhythms, evidence.spectra, evidence.usual_power, found[Rhythms.name])
-    _set_own(evidence, found[Responses.name], own)
+    n_folds = max((int(folds_of.max()) + 1 for folds_of in fold_of.values()), default=0)
+    without_folds = [copy.deepcopy(evidence) for _ in range(n_folds)]
+    for fold, fitted in [(None, evidence), *enumerate(without_folds)]:
+        _set(fitted.of_responses, fitted.templates, fitted.usual_response, fits[Responses.name], fold)
+        _set(fitted.of_rhythms, fitted.spectra, fitted.usual_power, fits[Rhythms.name], fold)
+        _set_own(fitted, fits[Responses.name], own, fold)
+    return without_folds, fold_of
 
 
-def _set(posterior: Posterior, weights: Tensor, usual: Tensor, found: list[LogOdds]) -> None:
-    """Sets the labels of a kind, one set's after another's."""
+def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: list[Fit], fold: int | None) -> None:
+    """Sets the labels of a kind, one set's after another's, as they are told without a fold."""
+    found = [fit.but(fold) for fit in fits]
     n, sizes = len(posterior.bias), [len(of_set.bias) for of_set in found]
     if sum(sizes) > n:
         raise ConfigError(
@@ -96,17 +123,17 @@ def _set(posterior: Posterior, weights: Tensor, usual: Tensor, found: list[LogOd
     _fill(weights, [of_set.weights for of_set in found])
     _fill(usual, [of_set.usual for of_set in found])
     _fill(posterior.bias, [of_set.bias for of_set in found])
-    _fill(posterior.trust, [np.tile(of_set.trust[:, None], len(of_set.bias)) for of_set in found])
+    _fill(posterior.trust, [np.tile(fit.trust[:, None], size) for fit, size in zip(fits, sizes, strict=True)])
     posterior.same_set.copy_(torch.block_diag(*(torch.ones(size, size) for size in sizes), torch.eye(n - sum(sizes))))
 
 
-def _set_own(evidence: Evidence, shared: list[LogOdds], own: list[OwnLogOdds | None]) -> None:
+def _set_own(evidence: Evidence, shared: list[Fit], own: list[Fit | None], fold: int | None) -> None:
     """Sets what people respond beside what all share; `own` of each set of `shared`, None where it tells nothing.
 
     Raises:
         ConfigError: a person in two sets, whose numbers are heard by different ones.
     """
-    subjects = [subject for of_set in own if of_set for subject in of_set.subjects]
+    subjects = [subject for fit in own if fit for subject in _own(fit.of_all).subjects]
     if twice := sorted({name for name in subjects if subjects.count(name) > 1}):
         raise ConfigError(
             f"data.aligned: {', '.join(twice)} are people of two sets, and the tokenizer can know a person by one set "
@@ -117,11 +144,12 @@ def _set_own(evidence: Evidence, shared: list[LogOdds], own: list[OwnLogOdds | N
         return
     people, column, row = evidence.own, 0, 0
     people.posterior.same_set.copy_(evidence.of_responses.same_set)
-    for of_all, of_set in zip(shared, own, strict=True):
-        columns = slice(column, column + len(of_all.bias))
+    for of_everybody, fit in zip(shared, own, strict=True):
+        columns = slice(column, column + len(of_everybody.of_all.bias))
         column = columns.stop
-        if of_set is None:
+        if fit is None:
             continue
+        of_set = _own(fit.but(fold))
         rows = slice(row, row + len(of_set.subjects))
         row = rows.stop
         people.told[rows, columns] = 1.0
@@ -129,7 +157,12 @@ def _set_own(evidence: Evidence, shared: list[LogOdds], own: list[OwnLogOdds | N
         people.templates[rows, :, : len(of_set.heard), columns] = torch.from_numpy(of_set.weights).float()
         people.usual[rows, :, columns] = torch.from_numpy(of_set.usual).float()
         people.posterior.bias[columns] = torch.from_numpy(of_set.bias).float()
-        people.posterior.trust[:, columns] = torch.from_numpy(of_set.trust).float()[:, None]
+        people.posterior.trust[:, columns] = torch.from_numpy(fit.trust).float()[:, None]
+
+
+def _own(found: LogOdds) -> OwnLogOdds:
+    assert isinstance(found, OwnLogOdds), f"expected what was found of OwnResponses, found {type(found).__name__}"
+    return found
 
 
 def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
@@ -140,20 +173,21 @@ def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
         buffer[..., : columns.shape[-1]] = columns
 
 
-def _outside(kind: Kind, trials: SetTrials, seed: int, name: str) -> np.ndarray:
-    """Log-odds (n, N, L) after each step of trials that were left out; zeros where none can be."""
-    labels, known = trials.labels, kind.known_of(trials)
-    log_odds = np.zeros((*known.shape, len(np.unique(labels))), np.float32)
-    folds = _folds(labels, trials.recordings)
+def _outside(kind: Kind, trials: SetTrials, folds: Folds, seed: int, name: str) -> tuple[np.ndarray, list[LogOdds]]:
+    """Log-odds (n, N, L) after each step of trials that were left out, zeros where none can be, and what was found of
+    the rest of each fold."""
+    known = kind.known_of(trials)
+    log_odds = np.zeros((*known.shape, len(np.unique(trials.labels))), np.float32)
+    found = []
     for rest, left_out in tqdm(folds, desc=f"{kind.name} of {name}", unit="fold", leave=False, dynamic_ncols=True):
         numbers = kind(trials, rest, seed)
-        # a strong ridge makes weights in proportion to the trials: as large as those of all trials
-        rows, bias = _regression(numbers.of_trials[rest], labels[rest], kind.ridge * len(labels) / len(rest))
+        rows, bias = _regression(numbers.of_trials, trials.labels, rest, kind.ridge)
         log_odds[left_out] = numbers.so_far(rows, left_out) + bias
-    return log_odds
+        found.append(_log_odds(numbers, rows, bias, trials.labels, rest))
+    return log_odds, found
 
 
-def _folds(labels: np.ndarray, recordings: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _folds(labels: np.ndarray, recordings: np.ndarray) -> Folds:
     """Trials to fit and trials to leave out, at most `FOLDS` times: whole recordings, as it is in new recordings that
     labels must be told; of one recording, or where a label is in one alone, whole stretches, as trials that follow one
     another are alike. None where a label has a single trial, or there is one label."""
@@ -168,6 +202,14 @@ def _folds(labels: np.ndarray, recordings: np.ndarray) -> list[tuple[np.ndarray,
             return found
         logger.info(f"a label is in too few of {n_recordings} recordings: stretches are left out, not recordings")
     return list(StratifiedKFold(folds).split(labels, labels))
+
+
+def _fold_of_trials(folds: Folds) -> np.ndarray:
+    """Which fold each trial (n,) is left out in; in every one of them it is in one."""
+    of_trials = np.zeros(sum(len(left_out) for _, left_out in folds), np.int64)
+    for fold, (_, left_out) in enumerate(folds):
+        of_trials[left_out] = fold
+    return of_trials
 
 
 def _above_chance(log_odds: np.ndarray, labels: np.ndarray) -> float:
@@ -222,40 +264,52 @@ def _likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarra
     return float(np.exp(found.x))
 
 
-def _regression(numbers: np.ndarray, labels: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (L, numbers) and bias (L,) of the log-odds."""
-    found = LogisticRegression(C=ridge, max_iter=300, class_weight="balanced").fit(numbers, labels)
+def _regression(
+    numbers: np.ndarray, labels: np.ndarray, some: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (L, numbers) and bias (L,) of the log-odds, of `some` trials."""
+    # a strong ridge makes weights in proportion to the trials: as large as those of all trials
+    ridge *= len(labels) / len(some)
+    found = LogisticRegression(C=ridge, max_iter=300, class_weight="balanced").fit(numbers[some], labels[some])
     rows, bias = found.coef_, found.intercept_
     if len(rows) == 1:  # of two labels
         rows, bias = np.concatenate([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2
     return rows, bias
 
 
-def _fitted(kind: Kind, trials: SetTrials, seed: int, outside: np.ndarray) -> LogOdds:
-    """Of all trials, trusted as far as those that were `outside` of each part went."""
-    numbers = kind(trials, np.arange(len(trials.labels)), seed)
-    rows, bias = _regression(numbers.of_trials, trials.labels, kind.ridge)
-    weights, usual = numbers.weights(rows)
-    return LogOdds(weights=weights, usual=usual, bias=bias, trust=_trust(outside, numbers.known, trials.labels))
-
-
-def _fitted_own(trials: SetTrials, shared: np.ndarray, seed: int, name: str) -> tuple[float, OwnLogOdds | None]:
-    """How far above chance labels of trials left out are told with responses of people's own, and what is to be added
-    to the weights of all; None where it is no more than `shared` log-odds (n, P, L) tell, or there are no two people:
-    of a single one all is their own.
-    """
-    outside, every = _outside(OwnResponses, trials, seed, name), np.arange(len(trials.labels))
-    above, numbers = _above_chance(outside[:, -1], trials.labels), OwnResponses(trials, every, seed)
-    if len(numbers.subjects) < 2 or not _tells_more(outside[:, -1], shared[:, -1], trials.labels):
-        return above, None
-    for_all, _ = _regression(numbers.shared, trials.labels, numbers.ridge)
-    rows, bias = _regression(numbers.of_trials, trials.labels, numbers.ridge)
+def _log_odds(
+    numbers: Responses | Rhythms, rows: np.ndarray, bias: np.ndarray, labels: np.ndarray, some: np.ndarray
+) -> LogOdds:
+    """The regression of `some` trials' `numbers` as weights of a step."""
+    if not isinstance(numbers, OwnResponses):
+        weights, usual = numbers.weights(rows)
+        return LogOdds(weights=weights, usual=usual, bias=bias)
+    for_all, _ = _regression(numbers.shared, labels, some, numbers.ridge)
     weights = numbers.added(rows, for_all)
-    return above, OwnLogOdds(
+    return OwnLogOdds(
         subjects=numbers.subjects,
         heard=numbers.heard,
         weights=weights,
         usual=np.einsum("ph,sphl->spl", numbers.usual @ numbers.heard.T, weights),
         bias=bias,
-        trust=_trust(outside, numbers.known, trials.labels),
     )
+
+
+def _fitted(kind: Kind, trials: SetTrials, outside: np.ndarray, without: list[LogOdds], seed: int) -> Fit:
+    """Of all trials, trusted as far as those that were `outside` of each part went."""
+    every = np.arange(len(trials.labels))
+    numbers = kind(trials, every, seed)
+    rows, bias = _regression(numbers.of_trials, trials.labels, every, kind.ridge)
+    found = _log_odds(numbers, rows, bias, trials.labels, every)
+    return Fit(of_all=found, without=tuple(without), trust=_trust(outside, numbers.known, trials.labels))
+
+
+def _fitted_own(trials: SetTrials, shared: np.ndarray, folds: Folds, seed: int, name: str) -> tuple[float, Fit | None]:
+    """How far above chance labels of trials left out are told with responses of people's own, and what is to be added
+    to the weights of all; None where it is no more than `shared` log-odds (n, P, L) tell.
+    """
+    outside, without = _outside(OwnResponses, trials, folds, seed, name)
+    above = _above_chance(outside[:, -1], trials.labels)
+    if not _tells_more(outside[:, -1], shared[:, -1], trials.labels):
+        return above, None
+    return above, _fitted(OwnResponses, trials, outside, without, seed)

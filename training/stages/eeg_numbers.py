@@ -81,12 +81,17 @@ class OwnResponses(Responses):
 
     def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
         super().__init__(trials, rows, seed)
-        names, whose = np.unique(trials.subjects), trials.subjects
-        n_recordings = [len(np.unique(trials.recordings[whose == name])) for name in names]
-        self.subjects = tuple(str(name) for name, n in zip(names, n_recordings, strict=True) if name and n > 1)
+        self.subjects, whose = self.people(trials), trials.subjects
         self._whose, self.shared = whose, self.of_trials
         own = [OWN_LOUDNESS * self.shared * (whose == name)[:, None] for name in self.subjects]
         self.of_trials = np.concatenate([self.shared, *own], axis=1)
+
+    @staticmethod
+    def people(trials: SetTrials) -> tuple[str, ...]:
+        """Those with a name and two recordings or more."""
+        names, whose = np.unique(trials.subjects), trials.subjects
+        n_recordings = [len(np.unique(trials.recordings[whose == name])) for name in names]
+        return tuple(str(name) for name, n in zip(names, n_recordings, strict=True) if name and n > 1)
 
     def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
         """rows (L, (1 + subjects) * P * H) -> log-odds of some trials after each step (n, P, L)."""

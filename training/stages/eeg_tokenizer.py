@@ -22,7 +22,8 @@ from neuroleon.common.files import sha256_file, sha256_json
 from neuroleon.common.seed import generator
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.evidence import PLACES
+from neuroleon.tokenizers.eeg.cross_fit import CrossFit
+from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.heads import Contrast, ReadOuts, SetAdversary, pooled
 from neuroleon.tokenizers.eeg.losses import reconstruction_losses
 from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches, whole_steps
@@ -97,6 +98,22 @@ class EEGTokenizerTraining(nn.Module):
         self.heads = ReadOuts(n_semantic, n_labels, config.step_samples) if config.encoder_layers else None
         self.contrast = Contrast(n_semantic, embedding_dim) if embedding_dim else None
         self.adversary = SetAdversary(n_semantic, n_sets) if config.encoder_layers else None
+        self.without_folds = nn.ModuleList()  # Evidence that the trials of each fold had no part in
+
+    def latents(self, batch: dict[str, Tensor], *given: Tensor) -> Tensor:
+        """What the encoder takes, as it is `given` of the windows of a batch: eeg (B, C, T), electrodes (B, C, 7),
+        present (B, C) and valid (B, T) -> (B, N, latent_dim).
+
+        What a trial tells of its label is read as it will be in new recordings: by what was fitted without it. Codes
+        made of what was fitted to it would be those of a certainty that no new trial has.
+        """
+        encoder, parts = self.network.encoder, []
+        rows_of_folds = [(fold, (batch["fold"] == fold).nonzero()[:, 0]) for fold in batch["fold"].unique().tolist()]
+        for fold, rows in rows_of_folds:
+            evidence = encoder.evidence if fold < 0 else _evidence(self.without_folds[fold])
+            parts.append(encoder(*(of_windows[rows] for of_windows in (*given, batch["subject"])), evidence))
+        order = torch.cat([rows for _, rows in rows_of_folds]).argsort()
+        return torch.cat(parts)[order]
 
 
 class EEGTokenizerStage:
@@ -129,10 +146,15 @@ class EEGTokenizerStage:
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
         heard = ((name, _set_trials(network, trials)) for name, trials in sets.items() if trials)
-        fit_evidence(network.encoder.evidence, heard, self._seed)
+        without_folds, fold_of = fit_evidence(network.encoder.evidence, heard, self._seed)
+        module.without_folds.extend(without_folds)
         self.mixture.subjects = network.encoder.evidence.subjects
-        batches = list(self._first_batches())  # the same ones, with the people who are known by now
-        network.quantizer.start_from(torch.cat([_latents(network, batch) for batch in batches]))
+        self.mixture.folds = {
+            name: {trial.key: int(fold) for (trial, _), fold in zip(sets[name], folds, strict=True)}
+            for name, folds in fold_of.items()
+        }
+        batches = list(self._first_batches())  # the same ones, with the people and folds that are known by now
+        network.quantizer.start_from(torch.cat([_latents(module, batch) for batch in batches]))
         return module
 
     def _readout(self, network: EEGNetwork, sets: dict[str, list[tuple[Trial, dict[str, Tensor]]]]) -> Tensor:
@@ -192,7 +214,7 @@ class EEGTokenizerStage:
     ) -> dict[str, Tensor]:
         network, weights = module.network, self.config.losses
         exists = existing_steps(given.valid, self.config.network.step_samples)
-        latents = network.encoder(given.eeg, given.electrodes, given.present, given.seen, batch["subject"])
+        latents = module.latents(batch, given.eeg, given.electrodes, given.present, given.seen)
         quantized = network.quantizer(latents[exists], keep[:, None].expand_as(exists)[exists])
         kept, semantic = (_in_steps(x, exists) for x in (quantized.latents, quantized.semantic))
         predicted = network.decoder(kept, given.electrodes, exists)
@@ -298,9 +320,13 @@ class EEGTokenizerStage:
         return Examples(pictures=pictures)
 
     def export(self, module: nn.Module, folder: Path) -> None:
-        tokenizer = EEGTokenizer(self.config.network, self.preprocess, _checked(module).network)
-        tokenizer = tokenizer.calibrated(self.mixture.held_out(CALIBRATION_WINDOWS))
-        tokenizer.with_levels(self.config.levels_in_use or self.config.network.levels).write(folder)
+        network, levels = _checked(module).network, self.config.levels_in_use or self.config.network.levels
+        tokenizer = EEGTokenizer(self.config.network, self.preprocess, network)
+        tokenizer = tokenizer.calibrated(self.mixture.held_out(CALIBRATION_WINDOWS)).with_levels(levels)
+        tokenizer.write(folder)
+        by_split = {self.mixture.train[name].reader.fingerprint: folds for name, folds in self.mixture.folds.items()}
+        without_folds = (tokenizer.reading(_evidence(evidence)) for evidence in _checked(module).without_folds)
+        CrossFit(tuple(without_folds), by_split).save(folder)
 
 
 def _checked(module: nn.Module) -> EEGTokenizerTraining:
@@ -317,12 +343,15 @@ def _fields(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def _latents(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
+def _latents(module: EEGTokenizerTraining, batch: dict[str, Tensor]) -> Tensor:
     """Latents (n, D) of the whole steps of a batch."""
-    latents: Tensor = network.encoder.eval()(
-        batch["eeg"], batch["electrodes"], batch["known"], batch["valid"], batch["subject"]
-    )
-    return latents[whole_steps(batch["valid"], network.encoder.step_samples)]
+    latents = module.eval().latents(batch, *(batch[name] for name in ("eeg", "electrodes", "known", "valid")))
+    return latents[whole_steps(batch["valid"], module.network.encoder.step_samples)]
+
+
+def _evidence(module: nn.Module) -> Evidence:
+    assert isinstance(module, Evidence), f"expected Evidence, found {type(module).__name__}"
+    return module
 
 
 @torch.no_grad()

@@ -60,6 +60,7 @@ class EEGDataConfig:
 class Trial:
     """One window: `eeg` (n_chans, n_times) in units of its scale, `electrodes` (n_chans, 7), what it is paired with."""
 
+    key: str
     eeg: np.ndarray
     electrodes: np.ndarray
     ch_names: tuple[str, ...]
@@ -88,6 +89,7 @@ class WindowSet:
         record = self.reader[i]
         meta = record["json"]
         return Trial(
+            key=record["__key__"],
             eeg=record["npy"].astype(np.float32),
             electrodes=electrodes(np.array(meta["positions"], np.float32)),
             ch_names=tuple(meta["ch_names"]),
@@ -121,10 +123,12 @@ def load_embeddings(path: Path) -> dict[str, np.ndarray]:
 
 
 class Mixture:
-    """Draws and stacks windows of several sets. A batch is a pure function of the generator given and of `subjects`.
+    """Draws and stacks windows of several sets. A batch is a pure function of the generator given, `subjects` and
+    `folds`, which are for the stage to say, once it knows.
 
     Attributes:
-        subjects: people whom the tokenizer knows by responses of their own; it is for the stage to say, once it knows.
+        subjects: people whom the tokenizer knows by responses of their own.
+        folds: by set and key of a trial that labels are fitted to, the fold that it is left out in.
     """
 
     def __init__(self, config: EEGDataConfig) -> None:
@@ -154,6 +158,7 @@ class Mixture:
             raise ConfigError(f"data.embeddings: vectors of {sorted(sizes)} numbers; expected one size for all sets")
         self.embedding_dim = sizes.pop() if sizes else 0
         self.subjects: tuple[str, ...] = ()
+        self.folds: dict[str, dict[str, int]] = {}
         self._weights = {name: config.weights.get(name, len(self.train[name]) ** 0.5) for name in self.names}
 
     def draw(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -169,7 +174,7 @@ class Mixture:
         """Stack windows; channels and samples that a window lacks are marked in `known` and `valid`, never filled.
 
         A window without a label, or of a set that is not aligned, has label -1, one of somebody who is not known
-        subject -1; without stimulus or embedding, NaN.
+        subject -1, one that no label is fitted to fold -1; without stimulus or embedding, NaN.
         """
         n, longest = len(trials), max(trial.eeg.shape[1] for _, trial in trials)
         n_chans = max(len(trial.eeg) for _, trial in trials)
@@ -200,6 +205,7 @@ class Mixture:
             "stimulus": torch.from_numpy(stimulus),
             "embedding": torch.from_numpy(embedding),
             "set": torch.tensor([self.names.index(name) for name, _ in trials]),
+            "fold": torch.tensor([self.folds.get(name, {}).get(trial.key, -1) for name, trial in trials]),
             "subject": torch.tensor(
                 [self.subjects.index(of) if (of := trial.subject) in self.subjects else -1 for _, trial in trials]
             ),

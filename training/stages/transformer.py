@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +28,7 @@ from neuroleon.model.weights import load_model, model_sizes, save_model
 from neuroleon.retrieval.encoder import Encoder
 from neuroleon.retrieval.memory import Retrieval
 from neuroleon.tokenizers.document import Document, Rendered, parse, prompt, render
+from neuroleon.tokenizers.eeg.cross_fit import copy_without_folds
 from neuroleon.tokenizers.tasks import TASKS, Task
 from neuroleon.tokenizers.vocabulary import Vocabulary
 from neuroleon.training.model_card import SampleSet, model_card, shared_preprocess
@@ -260,7 +260,7 @@ class _TransformerStage:
         save_model(copy.deepcopy(transformer).half() if self._float16 else transformer, folder)
         self.vocabulary.save(folder / "vocabulary.json")
         for name in ("text", "image", "eeg"):
-            shutil.copytree(self._data.tokenizers / name, folder / "tokenizers" / name)
+            copy_without_folds(self._data.tokenizers / name, folder / "tokenizers" / name)
         write_json(folder / "preprocess.json", self._preprocess.to_json())
         sets = {one.folder.name: one.labels() for one in self._sets if one.preprocess is not None}
         save_labels({name: labels for name, labels in sets.items() if labels.labels}, folder)

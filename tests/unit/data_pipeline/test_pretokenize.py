@@ -15,12 +15,14 @@ from neuroleon.data_pipeline.import_shards import index_shards
 from neuroleon.data_pipeline.launch import Launch
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder
 from neuroleon.data_pipeline.members import encode
-from neuroleon.data_pipeline.pretokenize import Tokenizers, _opened, _tasks, tokenize_shards
+from neuroleon.data_pipeline.pretokenize import Tokenizers, _opened, _tasks, tokenize_shards, variants_of
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.cross_fit import CrossFit
+from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.tokenizers.image import ImageTokenizer
@@ -47,6 +49,7 @@ def tokenizers() -> Tokenizers:
         text=TextTokenizer.train(["the key A", "the key B", QUESTION], 300),
         image=ImageTokenizer(VQGAN(image), torch.randn(16, 8)),
         eeg=EEGTokenizer(eeg, Preprocess(), network),
+        cross_fit=CrossFit(),
     )
 
 
@@ -139,6 +142,47 @@ def test_records_hold_every_modality_and_the_facts(tokens: Path, trials: list[di
     manifest = json.loads((tokens / "manifest.json").read_text())
     assert manifest["samples"] == {"licence": "BSD-3"}
     assert manifest["vocabulary"] == Vocabulary.load(tokens / "vocabulary.json").fingerprint
+
+
+def test_a_trial_is_tokenized_by_what_was_fitted_without_it(
+    trials: list[dict], tokenizers: Tokenizers, tmp_path: Path
+) -> None:
+    """Its every variant, by any worker; trials of no fold, and of other splits, by the tokenizer of all."""
+    samples = write_samples(tmp_path / "samples", trials)
+    folds = tuple(_reading_otherwise(tokenizers.eeg, seed) for seed in (1, 2))
+    fold_of = {"trial-0": 1, "trial-1": 0, "trial-3": 0, "trial-4": 0}  # trial-4 is of another split
+    split = ShardReader(samples, "train").fingerprint
+    given = replace(tokenizers, cross_fit=CrossFit(folds, {split: fold_of, "another": {"trial-2": 0}}))
+    (here,) = tokenize_shards([samples], given, tmp_path / "here", variants=2)
+    (elsewhere,) = tokenize_shards([samples], given, tmp_path / "there", variants=2, launch=Launch(workers=2))
+    records = {r["__key__"]: r for name in ("train", "validation") for r in ShardReader(here, name)}
+    again = {r["__key__"]: r for name in ("train", "validation") for r in ShardReader(elsewhere, name)}
+    assert len(records) == len(again) == len(trials)
+    told_apart = set()
+    for trial in trials:
+        key = trial["__key__"]
+        np.testing.assert_array_equal(records[key]["npy"], again[key]["npy"])
+        fold = None if key == "trial-4" else fold_of.get(key)
+        maker = tokenizers.eeg if fold is None else folds[fold]
+        spans = records[key]["json"]["eeg"]["variants"]
+        for window, (start, stop, _) in zip(variants_of(trial, len(spans), 0), spans, strict=True):
+            found = records[key]["npy"][start:stop]
+            np.testing.assert_array_equal(found, maker.encode_windows([window])[0].ids)
+            if not np.array_equal(found, tokenizers.eeg.encode_windows([window])[0].ids):
+                told_apart.add(key)
+    assert told_apart == {"trial-0", "trial-1", "trial-3"}
+    with pytest.raises(DataError, match="another cross_fit"):
+        tokenize_shards([samples], tokenizers, tmp_path / "here", variants=2)
+
+
+def _reading_otherwise(tokenizer: EEGTokenizer, seed: int) -> EEGTokenizer:
+    evidence = Evidence(tokenizer.config)
+    torch.manual_seed(seed)
+    torch.nn.init.normal_(evidence.templates, std=0.05)
+    for posterior in (evidence.of_responses, evidence.of_rhythms):
+        posterior.same_set[:3, :3] = 1.0
+        posterior.trust[1:] = 1.0
+    return tokenizer.reading(evidence)
 
 
 def test_every_task_can_be_trained_from_them(tokens: Path, tokenizers: Tokenizers) -> None:

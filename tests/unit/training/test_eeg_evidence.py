@@ -12,7 +12,6 @@ from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
-from neuroleon.training.stages import eeg_evidence
 from neuroleon.training.stages.eeg_evidence import _outside, _standard_error, _tells_more, fit_evidence
 from neuroleon.training.stages.eeg_numbers import RIDGE_OF_RESPONSES, OwnResponses, Responses, Rhythms, SetTrials
 
@@ -235,18 +234,17 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms])
-def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
-    kind: type[Responses] | type[Rhythms], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(kind: type[Responses] | type[Rhythms]) -> None:
     given, left_out = people(90, own=1.0, shared=1.0, seed=1), np.arange(30)
     given.rhythms[np.arange(90), :, 10 * np.unique(given.labels, return_inverse=True)[1]] += 1.0
     folds = [(np.arange(30, 90), left_out), (np.arange(30), np.arange(30, 90))]
-    monkeypatch.setattr(eeg_evidence, "_folds", lambda labels, recordings: folds)
     others = replace(given, labels=given.labels.copy())
     others.labels[left_out] = np.roll(given.labels[left_out], 7)
-    before, after = (_outside(kind, of, 0, "set") for of in (given, others))
+    (before, found), (after, others_found) = (_outside(kind, of, folds, 0, "set") for of in (given, others))
     np.testing.assert_array_equal(before[left_out], after[left_out])
     assert np.abs(before[30:] - after[30:]).max() > 0.01
+    np.testing.assert_array_equal(found[0].weights, others_found[0].weights)
+    assert np.abs(found[1].weights - others_found[1].weights).max() > 1e-4
 
 
 def people(n: int, own: float = 4.0, *, shared: float = 0.0, seed: int = 0) -> SetTrials:
@@ -271,6 +269,37 @@ def test_responses_of_peoples_own_are_read_where_the_person_is_told() -> None:
     assert accuracy(told, new.labels) > accuracy(untold, new.labels) + 0.1
     evidence.own = None
     np.testing.assert_array_equal(posterior(evidence, new)[0][:, -1, :3], untold)
+
+
+def test_what_was_fitted_without_a_fold_tells_its_trials_as_surely_as_new_ones() -> None:
+    """What was fitted to a trial tells it surer than that; each set's folds are its own, of whole recordings."""
+    given, new = people(600, own=2.5, shared=1.0, seed=1), people(600, own=2.5, shared=1.0, seed=2)
+    other = replace(trials(300, rhythm=4.0, seed=3), subjects=np.repeat("eve", 300))
+    evidence = Evidence(CONFIG)
+    without_folds, fold_of = fit_evidence(evidence, [("set", given), ("other", other), ("no", trials(300))], seed=0)
+    assert set(fold_of) == {"set", "other"}, "no label of the third is read"
+    assert len(without_folds) == 5 > len(np.unique(fold_of["other"])) == 3
+    for of, trials_of in ((given, fold_of["set"]), (other, fold_of["other"])):
+        assert all(len(np.unique(trials_of[of.recordings == name])) == 1 for name in np.unique(of.recordings))
+    left_out = np.zeros((600, 3))
+    for fold, fitted in enumerate(without_folds):
+        assert fitted.subjects == evidence.subjects == ("ann", "bob")
+        rows = np.flatnonzero(fold_of["set"] == fold)
+        left_out[rows] = posterior(fitted, some(given, rows))[0][:, -1, :3]
+    own, of_new = (posterior(evidence, of)[0][:, -1, :3] for of in (given, new))
+    true = {name: one_hot(of.labels) for name, of in (("given", given), ("new", new))}
+    surely = [
+        float((told * true[of]).sum(axis=1).mean())
+        for told, of in ((own, "given"), (left_out, "given"), (of_new, "new"))
+    ]
+    assert surely[0] > surely[2] + 0.05
+    assert surely[1] == pytest.approx(surely[2], abs=0.03)
+    none_left_out = posterior(without_folds[4], other)[1]
+    np.testing.assert_array_equal(none_left_out, posterior(evidence, other)[1])
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.eye(3)[np.unique(labels, return_inverse=True)[1]]
 
 
 def test_people_who_respond_alike_have_no_responses_of_their_own() -> None:

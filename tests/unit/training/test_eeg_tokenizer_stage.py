@@ -21,6 +21,7 @@ from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg import heads
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.cross_fit import CrossFit, copy_without_folds
 from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import LoopConfig
@@ -398,13 +399,14 @@ def test_people_who_respond_in_ways_of_their_own_are_known_to_all_that_reads_a_w
     """The stage tells the mixture whom the fit found, and encoder, losses and the exported tokenizer hear of it."""
     made = stage(folder)
 
-    def known(evidence: Evidence, sets: Any, seed: int) -> None:
+    def known(evidence: Evidence, sets: Any, seed: int) -> tuple[list[Evidence], dict[str, np.ndarray]]:
         evidence.know(["1", "0"])
         assert evidence.own is not None
         evidence.own.told[:, :2] = evidence.own.posterior.trust[1:] = 1.0
         evidence.own.posterior.same_set[:2, :2] = 1.0
         torch.nn.init.normal_(evidence.own.heard, std=0.03)
         torch.nn.init.normal_(evidence.own.templates, std=0.1)
+        return [], {}
 
     monkeypatch.setattr("neuroleon.training.stages.eeg_tokenizer.fit_evidence", known)
     module = started(made).eval()
@@ -422,6 +424,51 @@ def test_people_who_respond_in_ways_of_their_own_are_known_to_all_that_reads_a_w
     assert window.subject in tokenizer.subjects
     own, others = tokenizer.encode_windows([window, replace(window, subject=None)])
     assert not np.array_equal(own.ids, others.ids)
+
+
+def test_training_reads_a_trial_by_what_was_fitted_without_it_and_so_do_tokens(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stage(folder)
+    n_trials = len(list(made._labelled("cvep")))
+
+    def fitted(evidence: Evidence, sets: Any, seed: int) -> tuple[list[Evidence], dict[str, np.ndarray]]:
+        assert [len(trials.labels) for _, trials in sets] == [n_trials]
+        folds = [Evidence(TINY), Evidence(TINY)]
+        for of in (evidence, *folds):
+            of.of_responses.same_set[:2, :2] = of.of_responses.trust[1:] = 1.0
+            torch.nn.init.normal_(of.templates, std=0.05)
+        return folds, {"cvep": np.arange(n_trials) % 2}
+
+    monkeypatch.setattr("neuroleon.training.stages.eeg_tokenizer.fit_evidence", fitted)
+    module = started(made).eval()
+    batch = made.batch(1)
+    assert set(batch["fold"].tolist()) == {-1, 0, 1}, "windows without a label are in no fold"
+    given = [batch[name] for name in ("eeg", "electrodes", "known", "valid")]
+    with torch.no_grad():
+        latents = module.latents(batch, *given)
+        for fold, evidence in ((-1, None), *enumerate(module.without_folds)):
+            rows = batch["fold"] == fold
+            expected = module.network.encoder(*(x[rows] for x in given), evidence=evidence)
+            torch.testing.assert_close(latents[rows], expected)
+            whole = module.network.encoder(*(x[rows] for x in given))
+            assert (fold < 0) == torch.allclose(latents[rows], whole, atol=1e-3)
+        assert all((of["fold"] == -1).all() for of in made.mixture.validation_batches("cvep"))
+    with atomic_folder(tmp_path / "eeg") as temporary:
+        made.export(module, temporary)
+    tokenizer, cross_fit = EEGTokenizer.load(tmp_path / "eeg"), CrossFit.load(tmp_path / "eeg")
+    split, windows = made.mixture.train["cvep"].reader.fingerprint, made.mixture.train["cvep"]
+    differ = 0
+    for i, (trial, _) in enumerate(made._labelled("cvep")):
+        of_fold = cross_fit.of(split, trial.key)
+        assert of_fold is cross_fit.tokenizers[i % 2]
+        window = windows.window(next(k for k in range(len(windows)) if windows[k].key == trial.key))
+        differ += not np.array_equal(*(of.encode_windows([window])[0].ids for of in (of_fold, tokenizer)))
+    assert differ > n_trials / 2
+    assert cross_fit.of(made.mixture.validation["cvep"].reader.fingerprint, trial.key) is None
+    copy_without_folds(tmp_path / "eeg", tmp_path / "model")
+    assert EEGTokenizer.load(tmp_path / "model").fingerprint == tokenizer.fingerprint
+    assert CrossFit.load(tmp_path / "model") == CrossFit()
 
 
 def _codes(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
