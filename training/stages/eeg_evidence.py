@@ -2,9 +2,10 @@
 
 Whether a set's labels are told by responses, by rhythms, by both or not at all is found by cross-validation inside
 training, which also says how far the regression may be trusted after each number of steps, and whether responses of
-each person's own, beside those that all share, tell more in other recordings of the person. Nothing that is made with
-the labels of trials that are left out may touch them: what responses are heard by is made anew for every part.
-# n trials, N steps, P places, K numbers of a step's field, H numbers heard, F features of power, L labels of a set
+each person's own, beside those that all share, tell more in other recordings of the person, and whether what a known
+stimulus evokes does. Nothing that is made with the labels of trials that are left out may touch them: what responses
+are heard by is made anew for every part.
+# n trials, N steps, P places, K numbers of a step's field, H numbers heard, L labels of a set
 """
 
 import copy
@@ -14,49 +15,37 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from loguru import logger
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, log_loss
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence, Posterior
-from neuroleon.training.stages.eeg_numbers import OwnResponses, Responses, Rhythms, SetTrials
+from neuroleon.tokenizers.eeg.evidence import HEARD, Evidence, Posterior
+from neuroleon.training.stages.eeg_cross_validation import (
+    Folds,
+    above_chance,
+    fold_of_trials,
+    is_told,
+    likeliest_share,
+    make_folds,
+    tells_more,
+    trust_in,
+)
+from neuroleon.training.stages.eeg_numbers import LogOdds, OwnResponses, Responses, Rhythms, SetTrials
+from neuroleon.training.stages.eeg_reconvolution import OwnReconvolved, Reconvolved, has_stimuli
 
-FOLDS = 5
-STANDARD_ERRORS = 3.0  # above chance in cross-validation, from where on labels count as told
-LOG_TRUST = (-5.0, 5.0)  # range of the factor that log-odds may be scaled by
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogOdds:
-    """Of one set's labels, up to a constant that all labels share: `weights` (P, K, L) or (F, L) of a step's numbers,
-    `usual` (P, L) or (L,), what they make of the mean trial, and `bias` (L,)."""
-
-    weights: np.ndarray
-    usual: np.ndarray
-    bias: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnLogOdds(LogOdds):
-    """What some `subjects` of one set respond beside what all share: `heard` (H, K), `weights` (subjects, P, H, L) and
-    what they make of the mean trial, `usual` (subjects, P, L); `bias` of these people as in `LogOdds`."""
-
-    subjects: tuple[str, ...]
-    heard: np.ndarray
+Kind = type[Responses] | type[Rhythms] | type[Reconvolved]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Of one set: what was found of all trials, and of all but those of each fold; `trust` (P + 1,) after so many steps
-    is the same of all, as far as trials that were left out went."""
+    """Of one set: what was found of all trials, and of all but those of each fold; and what the latter said of the
+    trials that were left out, `outside` (n, N, L), after each step that is `known` (n, N), and how far that may
+    be trusted, `trust` (P + 1,) after so many steps."""
 
     of_all: LogOdds
     without: tuple[LogOdds, ...]
+    outside: np.ndarray
+    known: np.ndarray
     trust: np.ndarray
 
     def but(self, fold: int | None) -> LogOdds:
@@ -64,15 +53,21 @@ class Fit:
         return self.of_all if fold is None or fold >= len(self.without) else self.without[fold]
 
 
-Kind = type[Responses] | type[Rhythms]  # OwnResponses are responses
-Folds = list[tuple[np.ndarray, np.ndarray]]  # trials to fit, trials to leave out
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What tells one set's labels: `responses`, `rhythms`, and responses of people's `own`, where these tell more; and
+    the `fold` (n,) that each trial is left out in."""
+
+    fold: np.ndarray
+    responses: Fit | None = None
+    own: Fit | None = None
+    rhythms: Fit | None = None
 
 
 def fit_evidence(
     evidence: Evidence, sets: Iterable[tuple[str, SetTrials]], seed: int
 ) -> tuple[list[Evidence], dict[str, np.ndarray]]:
-    """Fits `evidence` to the labels of every set, by each kind of numbers that tells them in cross-validation, and by
-    responses of people's own where these tell more.
+    """Fits `evidence` to the labels of every set, by each kind of numbers that tells them in cross-validation.
 
     Returns:
         For cross-fitting (Chernozhukov et al. 2018): the same, fitted to all trials but those of one fold; and which
@@ -81,34 +76,76 @@ def fit_evidence(
     Raises:
         ConfigError: more labels than there are semantic numbers, or a person in two sets.
     """
-    fits: dict[str, list[Fit]] = {Responses.name: [], Rhythms.name: []}
-    own: list[Fit | None] = []
-    fold_of: dict[str, np.ndarray] = {}
-    for name, trials in sets:
-        above, read, outside = {}, [], {}
-        folds = _folds(trials.labels, trials.recordings)
-        for kind in (Responses, Rhythms):
-            outside[kind.name], without = _outside(kind, trials, folds, seed, name)
-            above[kind.name] = _above_chance(outside[kind.name][:, -1], trials.labels)
-            if above[kind.name] > STANDARD_ERRORS * _standard_error(trials.labels):
-                read.append(kind.name)
-                fits[kind.name].append(_fitted(kind, trials, outside[kind.name], without, seed))
-        if Responses.name in read:
-            own.append(None)
-            if len(OwnResponses.people(trials)) > 1:  # of a single person all is their own
-                above[OwnResponses.name], own[-1] = _fitted_own(trials, outside[Responses.name], folds, seed, name)
-                read += [OwnResponses.name] if own[-1] else []
-        if read:
-            fold_of[name] = _fold_of_trials(folds)
-        told = (f"{by:.2f} from {kind}" + ("" if kind in read else " (not read)") for kind, by in above.items())
-        logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(told)}")
-    n_folds = max((int(folds_of.max()) + 1 for folds_of in fold_of.values()), default=0)
+    found = {name: _told(trials, seed, name) for name, trials in sets}
+    told = {name: of_set for name, of_set in found.items() if of_set.responses or of_set.rhythms}
+    n_folds = max((int(of_set.fold.max()) + 1 for of_set in told.values()), default=0)
     without_folds = [copy.deepcopy(evidence) for _ in range(n_folds)]
+    by_responses = [(of_set.responses, of_set.own) for of_set in told.values() if of_set.responses]
+    shared, rhythms = [of_all for of_all, _ in by_responses], [of.rhythms for of in told.values() if of.rhythms]
     for fold, fitted in [(None, evidence), *enumerate(without_folds)]:
-        _set(fitted.of_responses, fitted.templates, fitted.usual_response, fits[Responses.name], fold)
-        _set(fitted.of_rhythms, fitted.spectra, fitted.usual_power, fits[Rhythms.name], fold)
-        _set_own(fitted, fits[Responses.name], own, fold)
-    return without_folds, fold_of
+        _set(fitted.of_responses, fitted.templates, fitted.usual_response, shared, fold)
+        _set(fitted.of_rhythms, fitted.spectra, fitted.usual_power, rhythms, fold)
+        _set_own(fitted, by_responses, fold)
+    return without_folds, {name: of_set.fold for name, of_set in told.items()}
+
+
+def _told(trials: SetTrials, seed: int, name: str) -> Told:
+    labels, folds = trials.labels, make_folds(trials.labels, trials.recordings)
+    fold, said = fold_of_trials(folds), []
+    if not folds:
+        logger.info(f"{name}: labels are not read: no trial can be left out of those of one label, or of a single one")
+        return Told(fold=fold)
+
+    def fit(kind: Kind) -> Fit:
+        return _fit(kind, trials, folds, seed, name)
+
+    def read(found: Fit, what: str, instead_of: Fit | None = None) -> Fit | None:
+        """It, if it tells labels, or more than what it would stand for."""
+        at_end = found.outside[:, -1]
+        is_read = tells_more(at_end, instead_of.outside[:, -1], labels) if instead_of else is_told(at_end, labels)
+        said.append(f"{above_chance(at_end, labels):.2f} from {what}" + ("" if is_read else " (not read)"))
+        return found if is_read else None
+
+    responses, rhythms, own = read(fit(Responses), "responses"), read(fit(Rhythms), "rhythms"), None
+    if responses and has_stimuli(trials):
+        both = _mixed(responses, fit(Reconvolved), labels)
+        responses = read(both, "responses and their reconvolution", responses) or responses
+    if responses and len(trials.people) > 1:  # of a single person all is their own
+        own = fit(OwnResponses)
+        if has_stimuli(trials):
+            both = _mixed(own, fit(OwnReconvolved), labels)
+            own = read(both, "responses of people's own and their reconvolution", own) or own
+        own = read(own, "responses of people's own", responses)
+    logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(said)}")
+    return Told(fold=fold, responses=responses, own=own, rhythms=rhythms)
+
+
+def _fit(kind: Kind, trials: SetTrials, folds: Folds, seed: int, name: str) -> Fit:
+    """To all trials, and to those that are not left out in each fold."""
+    every, known = np.arange(len(trials.labels)), kind.known_of(trials)
+    outside = np.zeros((*known.shape, len(np.unique(trials.labels))), np.float32)
+    without = []
+    for rest, left_out in tqdm(folds, desc=f"{kind.name} of {name}", unit="fold", leave=False, dynamic_ncols=True):
+        numbers = kind(trials, rest, seed)
+        without.append(numbers.fitted())
+        outside[left_out] = numbers.so_far(without[-1], left_out)
+    return Fit(
+        of_all=kind(trials, every, seed).fitted(),
+        without=tuple(without),
+        outside=outside,
+        known=known,
+        trust=trust_in(outside, known, trials.labels),
+    )
+
+
+def _mixed(first: Fit, second: Fit, labels: np.ndarray) -> Fit:
+    """Both together, the second as loud as makes the labels of trials left out likeliest."""
+    factor = likeliest_share(first.outside[:, -1], second.outside[:, -1], labels)
+    parts = zip((first.of_all, *first.without), (second.of_all, *second.without), strict=True)
+    of_all, *without = (mine.plus(its, factor) for mine, its in parts)
+    outside = first.outside + factor * second.outside
+    trust = trust_in(outside, first.known, labels)
+    return Fit(of_all=of_all, without=tuple(without), outside=outside, known=first.known, trust=trust)
 
 
 def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: list[Fit], fold: int | None) -> None:
@@ -127,13 +164,21 @@ def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: list[Fit], 
     posterior.same_set.copy_(torch.block_diag(*(torch.ones(size, size) for size in sizes), torch.eye(n - sum(sizes))))
 
 
-def _set_own(evidence: Evidence, shared: list[Fit], own: list[Fit | None], fold: int | None) -> None:
-    """Sets what people respond beside what all share; `own` of each set of `shared`, None where it tells nothing.
+def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
+    """Columns of the sets' labels, one set's after another's, and zeros behind."""
+    buffer.zero_()
+    if parts:
+        columns = torch.from_numpy(np.concatenate(parts, axis=-1)).float()
+        buffer[..., : columns.shape[-1]] = columns
+
+
+def _set_own(evidence: Evidence, by_responses: list[tuple[Fit, Fit | None]], fold: int | None) -> None:
+    """Sets what people respond beside what all share, of each set whose labels are told by responses.
 
     Raises:
         ConfigError: a person in two sets, whose numbers are heard by different ones.
     """
-    subjects = [subject for fit in own if fit for subject in _own(fit.of_all).subjects]
+    subjects = [subject for _, own in by_responses if own for subject in own.of_all.subjects]
     if twice := sorted({name for name in subjects if subjects.count(name) > 1}):
         raise ConfigError(
             f"data.aligned: {', '.join(twice)} are people of two sets, and the tokenizer can know a person by one set "
@@ -144,172 +189,27 @@ def _set_own(evidence: Evidence, shared: list[Fit], own: list[Fit | None], fold:
         return
     people, column, row = evidence.own, 0, 0
     people.posterior.same_set.copy_(evidence.of_responses.same_set)
-    for of_everybody, fit in zip(shared, own, strict=True):
-        columns = slice(column, column + len(of_everybody.of_all.bias))
+    for of_all, own in by_responses:
+        shared = of_all.but(fold)
+        columns = slice(column, column + len(shared.bias))
         column = columns.stop
-        if fit is None:
+        if own is None:
             continue
-        of_set = _own(fit.but(fold))
-        rows = slice(row, row + len(of_set.subjects))
+        found = own.but(fold)
+        rows = slice(row, row + len(found.subjects))
         row = rows.stop
+        added = found.weights[1:] - shared.weights
+        heard = _axes(added)
         people.told[rows, columns] = 1.0
-        people.heard[rows, : len(of_set.heard)] = torch.from_numpy(of_set.heard)
-        people.templates[rows, :, : len(of_set.heard), columns] = torch.from_numpy(of_set.weights).float()
-        people.usual[rows, :, columns] = torch.from_numpy(of_set.usual).float()
-        people.posterior.bias[columns] = torch.from_numpy(of_set.bias).float()
-        people.posterior.trust[:, columns] = torch.from_numpy(fit.trust).float()[:, None]
+        people.heard[rows, : len(heard)] = torch.from_numpy(heard)
+        people.templates[rows, :, : len(heard), columns] = torch.from_numpy(added.mT @ heard.T).mT
+        people.usual[rows, :, columns] = torch.from_numpy(found.usual[1:] - shared.usual)
+        people.posterior.bias[columns] = torch.from_numpy(found.bias)
+        people.posterior.trust[:, columns] = torch.from_numpy(own.trust).float()[:, None]
 
 
-def _own(found: LogOdds) -> OwnLogOdds:
-    assert isinstance(found, OwnLogOdds), f"expected what was found of OwnResponses, found {type(found).__name__}"
-    return found
-
-
-def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
-    """Columns of the sets' labels, one set's after another's, and zeros behind."""
-    buffer.zero_()
-    if parts:
-        columns = torch.from_numpy(np.concatenate(parts, axis=-1)).float()
-        buffer[..., : columns.shape[-1]] = columns
-
-
-def _outside(kind: Kind, trials: SetTrials, folds: Folds, seed: int, name: str) -> tuple[np.ndarray, list[LogOdds]]:
-    """Log-odds (n, N, L) after each step of trials that were left out, zeros where none can be, and what was found of
-    the rest of each fold."""
-    known = kind.known_of(trials)
-    log_odds = np.zeros((*known.shape, len(np.unique(trials.labels))), np.float32)
-    found = []
-    for rest, left_out in tqdm(folds, desc=f"{kind.name} of {name}", unit="fold", leave=False, dynamic_ncols=True):
-        numbers = kind(trials, rest, seed)
-        rows, bias = _regression(numbers.of_trials, trials.labels, rest, kind.ridge)
-        log_odds[left_out] = numbers.so_far(rows, left_out) + bias
-        found.append(_log_odds(numbers, rows, bias, trials.labels, rest))
-    return log_odds, found
-
-
-def _folds(labels: np.ndarray, recordings: np.ndarray) -> Folds:
-    """Trials to fit and trials to leave out, at most `FOLDS` times: whole recordings, as it is in new recordings that
-    labels must be told; of one recording, or where a label is in one alone, whole stretches, as trials that follow one
-    another are alike. None where a label has a single trial, or there is one label."""
-    names, counts = np.unique(labels, return_counts=True)
-    folds, n_recordings = min(FOLDS, int(counts.min())), len(np.unique(recordings))
-    if len(names) < 2 or folds < 2:
-        return []
-    if n_recordings > 1:
-        by_recording = StratifiedGroupKFold(min(folds, n_recordings)).split(labels, labels, recordings)
-        found = [(rest, left_out) for rest, left_out in by_recording if len(left_out)]
-        if all(len(np.unique(labels[rest])) == len(names) for rest, _ in found):
-            return found
-        logger.info(f"a label is in too few of {n_recordings} recordings: stretches are left out, not recordings")
-    return list(StratifiedKFold(folds).split(labels, labels))
-
-
-def _fold_of_trials(folds: Folds) -> np.ndarray:
-    """Which fold each trial (n,) is left out in; in every one of them it is in one."""
-    of_trials = np.zeros(sum(len(left_out) for _, left_out in folds), np.int64)
-    for fold, (_, left_out) in enumerate(folds):
-        of_trials[left_out] = fold
-    return of_trials
-
-
-def _above_chance(log_odds: np.ndarray, labels: np.ndarray) -> float:
-    """Accuracy above chance, a mean over labels; 0 where all log-odds are the same."""
-    names = np.unique(labels)
-    if not log_odds.any():
-        return 0.0
-    return float(balanced_accuracy_score(labels, names[log_odds.argmax(axis=1)])) - 1 / len(names)
-
-
-def _tells_more(log_odds: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether one names more labels of the same trials than another: the mean over labels of the paired difference,
-    against its standard error where there is none (as McNemar's test: only trials that differ count)."""
-    names = np.unique(labels)
-    right, others_right = (names[found.argmax(axis=1)] == labels for found in (log_odds, others))
-    gains = [right[labels == name].astype(float) - others_right[labels == name] for name in names]
-    error = np.sqrt(sum(np.square(gain).sum() / len(gain) ** 2 for gain in gains)) / len(names)
-    return bool(np.mean([gain.mean() for gain in gains]) > STANDARD_ERRORS * error)
-
-
-def _standard_error(labels: np.ndarray) -> float:
-    """Of the accuracy at chance, a mean over labels, each with its own number of trials."""
-    names, counts = np.unique(labels, return_counts=True)
-    chance = 1 / len(names)
-    return float(np.sqrt((chance * (1 - chance) / counts).sum()) / len(names))
-
-
-def _trust(log_odds: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The factors (P + 1,) that make log-odds of trials left out most likely after each number of steps: a strong ridge
-    understates what a whole window knows, and what holds of a window's mean says too much of a step.
-
-    After more steps than half of the trials have, it is that of the step before.
-    """
-    names, trust = np.unique(labels), np.zeros(PLACES + 1)
-    n_known = known.cumsum(axis=1)
-    for n_seen in range(1, PLACES + 1):
-        last = n_known[:, -1] >= n_seen
-        if last.mean() < 0.5:
-            trust[n_seen] = trust[n_seen - 1]
-            continue
-        at = (n_known[last] >= n_seen).argmax(axis=1)
-        trust[n_seen] = _likeliest_factor(log_odds[last, at], labels[last], names)
-    return trust
-
-
-def _likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
-    found = minimize_scalar(
-        lambda log_trust: log_loss(labels, softmax(np.exp(log_trust) * log_odds, axis=1), labels=names),
-        bounds=LOG_TRUST,
-        method="bounded",
-    )
-    return float(np.exp(found.x))
-
-
-def _regression(
-    numbers: np.ndarray, labels: np.ndarray, some: np.ndarray, ridge: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (L, numbers) and bias (L,) of the log-odds, of `some` trials."""
-    # a strong ridge makes weights in proportion to the trials: as large as those of all trials
-    ridge *= len(labels) / len(some)
-    found = LogisticRegression(C=ridge, max_iter=300, class_weight="balanced").fit(numbers[some], labels[some])
-    rows, bias = found.coef_, found.intercept_
-    if len(rows) == 1:  # of two labels
-        rows, bias = np.concatenate([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2
-    return rows, bias
-
-
-def _log_odds(
-    numbers: Responses | Rhythms, rows: np.ndarray, bias: np.ndarray, labels: np.ndarray, some: np.ndarray
-) -> LogOdds:
-    """The regression of `some` trials' `numbers` as weights of a step."""
-    if not isinstance(numbers, OwnResponses):
-        weights, usual = numbers.weights(rows)
-        return LogOdds(weights=weights, usual=usual, bias=bias)
-    for_all, _ = _regression(numbers.shared, labels, some, numbers.ridge)
-    weights = numbers.added(rows, for_all)
-    return OwnLogOdds(
-        subjects=numbers.subjects,
-        heard=numbers.heard,
-        weights=weights,
-        usual=np.einsum("ph,sphl->spl", numbers.usual @ numbers.heard.T, weights),
-        bias=bias,
-    )
-
-
-def _fitted(kind: Kind, trials: SetTrials, outside: np.ndarray, without: list[LogOdds], seed: int) -> Fit:
-    """Of all trials, trusted as far as those that were `outside` of each part went."""
-    every = np.arange(len(trials.labels))
-    numbers = kind(trials, every, seed)
-    rows, bias = _regression(numbers.of_trials, trials.labels, every, kind.ridge)
-    found = _log_odds(numbers, rows, bias, trials.labels, every)
-    return Fit(of_all=found, without=tuple(without), trust=_trust(outside, numbers.known, trials.labels))
-
-
-def _fitted_own(trials: SetTrials, shared: np.ndarray, folds: Folds, seed: int, name: str) -> tuple[float, Fit | None]:
-    """How far above chance labels of trials left out are told with responses of people's own, and what is to be added
-    to the weights of all; None where it is no more than `shared` log-odds (n, P, L) tell.
-    """
-    outside, without = _outside(OwnResponses, trials, folds, seed, name)
-    above = _above_chance(outside[:, -1], trials.labels)
-    if not _tells_more(outside[:, -1], shared[:, -1], trials.labels):
-        return above, None
-    return above, _fitted(OwnResponses, trials, outside, without, seed)
+def _axes(weights: np.ndarray) -> np.ndarray:
+    """Rows (H, K), orthonormal: the few numbers of a step that weights (subjects, P, K, L) are nearly made of."""
+    columns = weights.swapaxes(-1, -2).reshape(-1, weights.shape[2]).astype(np.float64)
+    _, axes = np.linalg.eigh(columns.T @ columns)
+    return axes[:, ::-1][:, :HEARD].T.astype(np.float32)

@@ -1,12 +1,15 @@
 """The numbers that labels are read from in the EEG tokenizer, of the labelled trials of a set: responses, shared or of
-people's own, and rhythms. Each kind is made of some trials, and then says what all trials are in it.
+people's own, and rhythms. Each kind is made of some trials, fits the labels of these, and then says what it makes of
+any trial, step by step.
 # n trials, N steps, P places, K numbers of a step's field, H numbers heard, F features of power, L labels of a set
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from neuroleon.tokenizers.eeg.evidence import HEARD, PLACES
 from neuroleon.tokenizers.eeg.network import components
@@ -26,119 +29,154 @@ OWN_LOUDNESS = 3.0
 class SetTrials:
     """Labelled trials of one set in the order of recording: `steps` (n, P, K), the whitened field of each step,
     `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `loudness` (F,) of its
-    features, `labels` (n,), `subjects` (n,) and `recordings` (n,)."""
+    features, `stimuli` (n, P * step), what was shown, 0 to 1, NaN where that is not known, `labels` (n,), `subjects`
+    (n,) and `recordings` (n,)."""
 
     steps: np.ndarray
     rhythms: np.ndarray
     loudness: np.ndarray
+    stimuli: np.ndarray
     labels: np.ndarray
     subjects: np.ndarray
     recordings: np.ndarray
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Those with a name and two recordings or more, so that one can be left out."""
+        names = np.unique(self.subjects)
+        n_recordings = [len(np.unique(self.recordings[self.subjects == name])) for name in names]
+        return tuple(str(name) for name, n in zip(names, n_recordings, strict=True) if name and n > 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOdds:
+    """Of one set's labels, up to a constant that all labels share: `weights` (P, K, L) or (F, L) of a step's numbers,
+    `usual` (P, L) or (L,), what they make of the mean trial, and `bias` (L,).
+
+    Where people have weights of their own, a first axis of `weights` and `usual` is everybody else and then `subjects`.
+    """
+
+    weights: np.ndarray
+    usual: np.ndarray
+    bias: np.ndarray
+    subjects: tuple[str, ...] = ()
+
+    def plus(self, other: Self, factor: float) -> "LogOdds":
+        """The sum with `factor` times another's log-odds of the same labels and people."""
+        parts = {name: getattr(self, name) + factor * getattr(other, name) for name in ("weights", "usual", "bias")}
+        return LogOdds(**parts, subjects=self.subjects)
 
 
 class Responses:
     """Numbers of the field, each place of a window with weights of its own: evidence adds up."""
 
-    name, ridge = "responses", RIDGE_OF_RESPONSES
+    name = "responses"
 
     def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
         """Of all trials, by numbers that are made of some `rows` of them."""
+        self._trials, self._rows = trials, rows
         self.known = self.known_of(trials)
-        self.usual = _mean(trials.steps[rows], self.known[rows], over=0)
-        centred = np.where(self.known[..., None], trials.steps - self.usual, np.float32(0.0))
-        self.heard = _heard(centred, self.known, trials, rows, seed)
-        self._centred = centred @ self.heard.T
-        self.of_trials = self._centred.reshape(len(centred), -1).astype(np.float64)
+        self.usual = mean(trials.steps[rows], self.known[rows], over=0)
+        self._centred = np.where(self.known[..., None], trials.steps - self.usual, np.float32(0.0))
+        self._heard = _heard(self._centred, self.known, trials, rows, seed)
+        self.of_trials = (self._centred @ self._heard.T).reshape(len(self._centred), -1).astype(np.float64)
 
     @staticmethod
     def known_of(trials: SetTrials) -> np.ndarray:
         """Which steps there are: (n, P) bool."""
         return np.isfinite(trials.steps).all(axis=2)
 
-    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
-        """rows (L, P * H) -> log-odds of some trials after each step (n, P, L)."""
-        return np.einsum("nph,phl->npl", self._centred[trials], self.by_place(rows)).cumsum(axis=1)
+    def fitted(self) -> LogOdds:
+        """To the labels of the trials that it is made of."""
+        rows, bias = regression(self.of_trials, self._trials.labels, self._rows, RIDGE_OF_RESPONSES)
+        return self._log_odds([rows], bias, ())
 
-    def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """rows (L, P * H) -> weights (P, K, L) and what they make of the mean trial (P, L)."""
-        weights = np.einsum("hk,phl->pkl", self.heard, self.by_place(rows))
-        return weights, np.einsum("pk,pkl->pl", self.usual, weights)
+    def _log_odds(self, rows: list[np.ndarray], bias: np.ndarray, subjects: tuple[str, ...]) -> LogOdds:
+        """rows (L, P * H) of all, or of everybody else and then of `subjects`."""
+        by_place = [of.reshape(len(of), PLACES, len(self._heard)).transpose(1, 2, 0) for of in rows]
+        weights = np.stack([np.einsum("hk,phl->pkl", self._heard, of) for of in by_place])
+        usual = np.einsum("pk,spkl->spl", self.usual, weights)
+        if not subjects:
+            weights, usual = weights[0], usual[0]
+        return LogOdds(weights=weights, usual=usual, bias=bias, subjects=subjects)
 
-    def by_place(self, rows: np.ndarray) -> np.ndarray:
-        """(L, P * H) -> (P, H, L)."""
-        return rows.reshape(len(rows), PLACES, len(self.heard)).transpose(1, 2, 0)
+    def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
+        """Log-odds of some trials after each step (n, P, L)."""
+        return responses_so_far(self._centred, found, self._trials.subjects, trials)
+
+
+def responses_so_far(centred: np.ndarray, found: LogOdds, whose: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """What was `found` makes of some trials of `centred` (n, P, K), of people `whose` (n,): (n, P, L), step by step."""
+    weights = found.weights if found.subjects else found.weights[None]
+    of_weights = np.array([1 + found.subjects.index(name) if name in found.subjects else 0 for name in whose[trials]])
+    log_odds = np.empty((len(trials), *weights.shape[1::2]), np.float32)
+    for k in np.unique(of_weights):
+        rows = np.flatnonzero(of_weights == k)
+        log_odds[rows] = np.einsum("npk,pkl->npl", centred[trials[rows]], weights[k], optimize=True)
+    return log_odds.cumsum(axis=1) + found.bias
 
 
 class OwnResponses(Responses):
     """The same numbers, read with weights that all share and, beside them, weights of each person's own, under one
-    ridge: what people have in common goes into the former, for there it costs least.
-
-    Attributes:
-        subjects: people with a name and two recordings or more, so that one can be left out.
-    """
+    ridge: what people have in common goes into the former, for there it costs least."""
 
     name = "responses of people's own"
 
-    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
-        super().__init__(trials, rows, seed)
-        self.subjects, whose = self.people(trials), trials.subjects
-        self._whose, self.shared = whose, self.of_trials
-        own = [OWN_LOUDNESS * self.shared * (whose == name)[:, None] for name in self.subjects]
-        self.of_trials = np.concatenate([self.shared, *own], axis=1)
-
-    @staticmethod
-    def people(trials: SetTrials) -> tuple[str, ...]:
-        """Those with a name and two recordings or more."""
-        names, whose = np.unique(trials.subjects), trials.subjects
-        n_recordings = [len(np.unique(trials.recordings[whose == name])) for name in names]
-        return tuple(str(name) for name, n in zip(names, n_recordings, strict=True) if name and n > 1)
-
-    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
-        """rows (L, (1 + subjects) * P * H) -> log-odds of some trials after each step (n, P, L)."""
-        shared, *own = np.split(rows, 1 + len(self.subjects), axis=1)
-        found = super().so_far(shared, trials)
-        for name, weights in zip(self.subjects, own, strict=True):
-            of_subject = self._whose[trials] == name
-            found[of_subject] += OWN_LOUDNESS * super().so_far(weights, trials[of_subject])
-        return found
-
-    def added(self, rows: np.ndarray, shared: np.ndarray) -> np.ndarray:
-        """rows (L, (1 + subjects) * P * H) -> what each person's weights have beyond `shared` rows (L, P * H), those
-        of everybody: (subjects, P, H, L)."""
-        of_all, *own = np.split(rows, 1 + len(self.subjects), axis=1)
-        return np.stack([self.by_place(of_all + OWN_LOUDNESS * weights - shared) for weights in own])
+    def fitted(self) -> LogOdds:
+        """To the labels of the trials that it is made of, with weights for everybody else and for the set's people."""
+        subjects, whose = self._trials.people, self._trials.subjects
+        own = [OWN_LOUDNESS * self.of_trials * (whose == name)[:, None] for name in subjects]
+        numbers = np.concatenate([self.of_trials, *own], axis=1)
+        found, bias = regression(numbers, self._trials.labels, self._rows, RIDGE_OF_RESPONSES)
+        shared, *of_people = np.split(found, 1 + len(subjects), axis=1)
+        return self._log_odds([shared, *(shared + OWN_LOUDNESS * rows for rows in of_people)], bias, subjects)
 
 
 class Rhythms:
     """Log-power, whatever the place of a step: its mean tells."""
 
-    name, ridge = "rhythms", RIDGE_OF_RHYTHMS
+    name = "rhythms"
 
     def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
         """Of all trials, in units that are made of some `rows` of them."""
+        self._trials, self._rows = trials, rows
         self.known = self.known_of(trials)
-        means = _mean(trials.rhythms[rows], self.known[rows], over=1)
+        means = mean(trials.rhythms[rows], self.known[rows], over=1)
         if self.known[rows].any():
             means = means[self.known[rows].any(axis=1)]
         self._usual = means.mean(axis=0)
         self._unit = means.std(axis=0).clip(LEAST_SPREAD) / trials.loudness
-        self._centred = np.where(self.known[..., None], (trials.rhythms - self._usual) / self._unit, 0.0)
-        self.of_trials = _mean(self._centred, self.known, over=1).astype(np.float64)
+        self._centred = np.where(self.known[..., None], trials.rhythms - self._usual, 0.0)
 
     @staticmethod
     def known_of(trials: SetTrials) -> np.ndarray:
         """Which steps have power: (n, N) bool."""
         return np.isfinite(trials.rhythms).all(axis=2)
 
-    def so_far(self, rows: np.ndarray, trials: np.ndarray) -> np.ndarray:
-        """rows (L, F) -> log-odds of some trials after each step (n, N, L)."""
-        n_known = self.known[trials].cumsum(axis=1).clip(1)[..., None]
-        return (self._centred[trials] @ rows.T).cumsum(axis=1) / n_known
-
-    def weights(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """rows (L, F) -> weights (F, L) and what they make of the mean trial (L,)."""
+    def fitted(self) -> LogOdds:
+        """To the labels of the trials that it is made of."""
+        of_trials = (mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
+        rows, bias = regression(of_trials, self._trials.labels, self._rows, RIDGE_OF_RHYTHMS)
         weights = (rows / self._unit).T
-        return weights, self._usual @ weights
+        return LogOdds(weights=weights, usual=self._usual @ weights, bias=bias)
+
+    def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
+        """Log-odds of some trials after each step (n, N, L)."""
+        n_known = self.known[trials].cumsum(axis=1).clip(1)[..., None]
+        return (self._centred[trials] @ found.weights).cumsum(axis=1) / n_known + found.bias
+
+
+def regression(
+    numbers: np.ndarray, labels: np.ndarray, some: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (L, numbers) and bias (L,) of the log-odds of `some` trials' labels; `ridge` is its inverse strength."""
+    # a strong ridge makes weights in proportion to the trials: as large as those of all trials
+    ridge *= len(labels) / len(some)
+    found = LogisticRegression(C=ridge, max_iter=300, class_weight="balanced").fit(numbers[some], labels[some])
+    rows, bias = found.coef_, found.intercept_
+    if len(rows) == 1:  # of two labels
+        rows, bias = np.concatenate([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2
+    return rows, bias
 
 
 def _heard(centred: np.ndarray, known: np.ndarray, trials: SetTrials, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -155,7 +193,7 @@ def _heard(centred: np.ndarray, known: np.ndarray, trials: SetTrials, rows: np.n
     return heard.float().numpy()
 
 
-def _mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:
+def mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:
     """Mean over trials (0) or steps (1) of what is known, 0 where nothing is."""
     total = np.where(known[..., None], numbers, 0.0).sum(axis=over)
     return np.asarray(total / known.sum(axis=over).clip(1)[..., None], dtype=np.float32)

@@ -175,7 +175,8 @@ class EEGTokenizerStage:
             trial = windows[int(i)]
             n_times = trial.eeg.shape[1] // size * size
             if trial.label is not None and n_times:
-                trial = replace(trial, eeg=trial.eeg[:, :n_times], stimulus=None)
+                stimulus = None if trial.stimulus is None else trial.stimulus[:n_times]
+                trial = replace(trial, eeg=trial.eeg[:, :n_times], stimulus=stimulus)
                 yield trial, self.mixture.collate([(name, trial)])
 
     def _first_batches(self) -> Iterator[dict[str, Tensor]]:
@@ -359,16 +360,20 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
     """What `fit_evidence` reads of a set."""
     encoder = network.encoder
     steps = np.full((len(trials), PLACES, encoder.evidence.templates.shape[1]), np.nan, np.float32)
+    stimuli = np.full((len(trials), PLACES * encoder.step_samples), np.nan, np.float32)
     rhythms = []
-    for row, (_, batch) in enumerate(trials):
+    for row, (trial, batch) in enumerate(trials):
         field = encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
         of_steps, power, known = encoder.evidence.numbers(field, batch["valid"])
         steps[row, : min(PLACES, of_steps.shape[1])] = of_steps[0, :PLACES].numpy()
+        if trial.stimulus is not None:
+            stimuli[row, : len(trial.stimulus)] = trial.stimulus[: stimuli.shape[1]]
         rhythms.append(power[0].masked_fill(~known[0, :, None], torch.nan))
     return SetTrials(
         steps=steps,
         rhythms=pad_sequence(rhythms, batch_first=True, padding_value=torch.nan).numpy(),
         loudness=encoder.evidence.loudness.numpy(),
+        stimuli=stimuli,
         labels=np.array([str(trial.label) for trial, _ in trials]),
         subjects=np.array([trial.subject for trial, _ in trials]),
         recordings=np.array([trial.recording for trial, _ in trials]),

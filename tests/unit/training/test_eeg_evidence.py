@@ -12,8 +12,17 @@ from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
-from neuroleon.training.stages.eeg_evidence import _outside, _standard_error, _tells_more, fit_evidence
-from neuroleon.training.stages.eeg_numbers import RIDGE_OF_RESPONSES, OwnResponses, Responses, Rhythms, SetTrials
+from neuroleon.training.stages.eeg_cross_validation import standard_error, tells_more
+from neuroleon.training.stages.eeg_evidence import _fit, fit_evidence
+from neuroleon.training.stages.eeg_numbers import (
+    OWN_LOUDNESS,
+    RIDGE_OF_RESPONSES,
+    OwnResponses,
+    Responses,
+    Rhythms,
+    SetTrials,
+)
+from neuroleon.training.stages.eeg_reconvolution import OwnReconvolved, Reconvolved, has_stimuli
 
 # a step is one sample, so that its field is few numbers
 CONFIG = EEGTokenizerConfig(step_samples=1, sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
@@ -37,6 +46,7 @@ def trials(
         steps=steps,
         rhythms=rhythms.astype(np.float32),
         loudness=np.ones(N_FEATURES, np.float32),
+        stimuli=np.full((n, PLACES), np.nan, np.float32),
         labels=np.array(list(names))[labels],
         subjects=np.repeat("someone", n),
         recordings=np.repeat(["one", "two", "three"], -(-n // 3))[:n],
@@ -127,7 +137,7 @@ def test_chance_of_a_rare_label_is_as_wide_as_its_few_trials_make_it() -> None:
     rng = np.random.default_rng(0)
     guessed = rng.random((2000, 360)) < 0.5
     spread = ((guessed[:, :60].mean(axis=1) + guessed[:, 60:].mean(axis=1)) / 2).std()
-    assert _standard_error(rare) == pytest.approx(spread, rel=0.05)
+    assert standard_error(rare) == pytest.approx(spread, rel=0.05)
 
 
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_of_the_window() -> None:
@@ -233,18 +243,24 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
     torch.testing.assert_close(numbers[3], two[1])
 
 
-@pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms])
-def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(kind: type[Responses] | type[Rhythms]) -> None:
+@pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms, Reconvolved, OwnReconvolved])
+def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
+    kind: type[Responses] | type[Rhythms] | type[Reconvolved],
+) -> None:
     given, left_out = people(90, own=1.0, shared=1.0, seed=1), np.arange(30)
     given.rhythms[np.arange(90), :, 10 * np.unique(given.labels, return_inverse=True)[1]] += 1.0
+    tracks = np.random.default_rng(0).integers(2, size=(3, PLACES)).astype(np.float32)
     folds = [(np.arange(30, 90), left_out), (np.arange(30), np.arange(30, 90))]
     others = replace(given, labels=given.labels.copy())
     others.labels[left_out] = np.roll(given.labels[left_out], 7)
-    (before, found), (after, others_found) = (_outside(kind, of, folds, 0, "set") for of in (given, others))
-    np.testing.assert_array_equal(before[left_out], after[left_out])
-    assert np.abs(before[30:] - after[30:]).max() > 0.01
-    np.testing.assert_array_equal(found[0].weights, others_found[0].weights)
-    assert np.abs(found[1].weights - others_found[1].weights).max() > 1e-4
+    before, after = (
+        _fit(kind, replace(of, stimuli=tracks[np.unique(of.labels, return_inverse=True)[1]]), folds, 0, "set")
+        for of in (given, others)
+    )
+    np.testing.assert_array_equal(before.outside[left_out], after.outside[left_out])
+    assert np.abs(before.outside[30:] - after.outside[30:]).max() > 0.01
+    np.testing.assert_array_equal(before.without[0].weights, after.without[0].weights)
+    assert np.abs(before.without[1].weights - after.without[1].weights).max() > 1e-4
 
 
 def people(n: int, own: float = 4.0, *, shared: float = 0.0, seed: int = 0) -> SetTrials:
@@ -354,12 +370,12 @@ def test_a_single_person_or_nobody_by_name_has_no_responses_of_their_own(names: 
 def test_a_few_trials_of_one_label_are_not_told_more() -> None:
     labels = np.repeat(np.arange(12), 3)
     worse, better = np.eye(12)[np.where(labels == 0, 1, labels)], np.eye(12)[labels]
-    assert not _tells_more(better, worse, labels)
+    assert not tells_more(better, worse, labels)
     many = np.repeat(np.arange(12), 60)
     worse = np.eye(12)[np.where(np.arange(720) % 3 == 0, (many + 1) % 12, many)]
-    assert _tells_more(np.eye(12)[many], worse, many)
-    assert not _tells_more(worse, np.eye(12)[many], many)
-    assert not _tells_more(worse, worse, many)
+    assert tells_more(np.eye(12)[many], worse, many)
+    assert not tells_more(worse, np.eye(12)[many], many)
+    assert not tells_more(worse, worse, many)
 
 
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each_persons_own() -> None:
@@ -367,13 +383,125 @@ def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each
     evidence = Evidence(CONFIG)
     fit_evidence(evidence, [("set", given)], seed=0)
     assert evidence.own is not None
-    numbers = OwnResponses(given, np.arange(600), seed=0).of_trials
+    heard = OwnResponses(given, np.arange(600), seed=0).of_trials
+    own = [OWN_LOUDNESS * heard * (given.subjects == name)[:, None] for name in ("ann", "bob")]
+    numbers = np.concatenate([heard, *own], axis=1)
     plain = LogisticRegression(C=RIDGE_OF_RESPONSES, max_iter=300, class_weight="balanced")
     log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
     found = np.log(posterior(evidence, given)[0][:, -1, :3] + 1 / 3)
     found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
     trust = (found * log_odds).sum() / np.square(log_odds).sum()
     np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
+
+
+# --- what a known stimulus evokes
+
+
+LETTERS = "abcdefghijklmnopqrst"
+
+
+def shown(n: int, n_labels: int = 20, *, loud: float = 1.0, own: bool = False, seed: int = 0) -> SetTrials:
+    """Trials in which every rise of the label's stimulus evokes one response, every fall its opposite 20 ms later; in
+    people's own way, the second person responds 60 ms later than the first, and upside down at one time; noise of 1."""
+    rng = np.random.default_rng(seed)
+    tracks = np.random.default_rng(99).integers(2, size=(n_labels, PLACES)).astype(np.float32)
+    given = trials(n, seed=seed)
+    label = np.arange(n) % n_labels
+    given.labels[:] = np.array(list(LETTERS))[label]
+    given.steps[:] = rng.standard_normal(given.steps.shape)
+    given.stimuli[:] = tracks[label]
+    order = np.arange(n) // n_labels
+    given.recordings[:] = np.array(["one", "two", "three", "four"])[order % 4]
+    given.subjects[:] = np.array(["ann", "bob"])[order % 2]
+    change = np.diff(tracks, axis=1, prepend=tracks[:, :1])
+    for sign, lags in ((1.0, (2, 4)), (-1.0, (4, 6))):
+        event = (sign * change).clip(min=0.0)
+        for name in ("ann", "bob"):
+            later, flip = (6, -1.0) if own and name == "bob" else (0, 1.0)
+            response = _later(event, lags[0] + later) + flip * _later(event, lags[1] + later)
+            of = given.subjects == name
+            given.steps[of, :, 7] += sign * loud * response[label[of]]
+    return given
+
+
+def _later(event: np.ndarray, lag: int) -> np.ndarray:
+    return np.pad(event, ((0, 0), (lag, 0)))[:, :PLACES]
+
+
+def test_a_response_that_all_labels_share_is_found_from_few_trials_of_each() -> None:
+    """Two trials of each label are too few to know the response to each, and enough to know that to a rise."""
+    given = replace(shown(80, loud=0.6, seed=1), subjects=np.repeat("someone", 80))
+    folds = [(np.arange(40), np.arange(40, 80)), (np.arange(40, 80), np.arange(40))]
+    alone, together = (_fit(kind, given, folds, 0, "set") for kind in (Responses, Reconvolved))
+    assert accuracy(together.outside[:, -1], given.labels, LETTERS) > 0.2
+    assert (
+        accuracy(together.outside[:, -1], given.labels, LETTERS)
+        > accuracy(alone.outside[:, -1], given.labels, LETTERS) + 0.08
+    )
+
+
+def test_the_response_to_rises_and_falls_is_the_one_that_was_planted() -> None:
+    given = replace(shown(600, loud=0.5, seed=1), subjects=np.repeat("someone", 600))
+    weights = Reconvolved(given, np.arange(600), seed=0).fitted().weights  # (P, K, L)
+    change = np.diff(np.stack([given.stimuli[given.labels == name][0] for name in LETTERS]), axis=1, prepend=0.0)
+    change[:, 0] = 0.0
+    rises, falls = change.clip(min=0.0), (-change).clip(min=0.0)
+    planted = _later(rises, 2) + _later(rises, 4) - _later(falls, 4) - _later(falls, 6)
+    planted = planted - planted.mean(axis=0)
+    assert np.corrcoef(weights[:, 7].T.ravel(), planted.ravel())[0, 1] > 0.97
+    assert np.square(weights[:, 7]).sum() > 0.8 * np.square(weights).sum()
+
+
+def test_what_a_stimulus_evokes_in_people_is_their_own() -> None:
+    """It tells more of their labels than their responses to each, and nothing where it is taken for another's."""
+    given, new = (shown(400, loud=0.8, own=True, seed=seed) for seed in (1, 2))
+    swapped = replace(new, subjects=np.where(new.subjects == "ann", "bob", "ann"))
+    told = {}
+    for stimuli in (given.stimuli, np.full_like(given.stimuli, np.nan)):
+        evidence = Evidence(replace(CONFIG, semantic_dim=20))
+        fit_evidence(evidence, [("set", replace(given, stimuli=stimuli))], seed=0)
+        told[bool(np.isfinite(stimuli).all())] = [
+            accuracy(posterior_of_all(evidence, of)[:, -1, :20], of.labels, LETTERS) for of in (new, swapped)
+        ]
+        assert evidence.subjects == ("ann", "bob")
+    assert told[True][0] > told[False][0] + 0.05
+    assert told[True][1] < told[True][0] - 0.3
+
+
+def test_a_stimulus_that_evokes_nothing_leaves_what_labels_are_read_by() -> None:
+    given = trials(300, response=1.5, seed=1)
+    tracks = np.random.default_rng(0).integers(2, size=(3, PLACES)).astype(np.float32)
+    stimuli = tracks[np.unique(given.labels, return_inverse=True)[1]]
+    with_stimuli, without = Evidence(CONFIG), Evidence(CONFIG)
+    fit_evidence(with_stimuli, [("set", replace(given, stimuli=stimuli))], seed=0)
+    fit_evidence(without, [("set", given)], seed=0)
+    torch.testing.assert_close(with_stimuli.templates, without.templates)
+
+
+def test_stimuli_are_those_of_labels_or_none() -> None:
+    given = shown(60)
+    assert has_stimuli(given)
+    shorter = replace(given, stimuli=given.stimuli.copy())
+    shorter.stimuli[::2, 20:] = np.nan
+    shorter.stimuli[1] = np.nan
+    assert has_stimuli(shorter), "trials may be shorter, or lack it, where another trial of the label has it"
+    another = replace(given, stimuli=given.stimuli.copy())
+    another.stimuli[0, 3] = 1 - another.stimuli[0, 3]
+    assert not has_stimuli(another), "trials of one label were shown different things"
+    assert not has_stimuli(replace(given, stimuli=np.where(given.labels[:, None] == "a", np.nan, given.stimuli)))
+    assert not has_stimuli(replace(given, stimuli=np.ones_like(given.stimuli))), "all labels were shown the same"
+
+
+def posterior_of_all(evidence: Evidence, given: SetTrials) -> np.ndarray:
+    """Semantic numbers (n, PLACES, S) of responses."""
+    steps, exists = torch.from_numpy(given.steps), torch.ones(len(given.steps), PLACES, dtype=torch.bool)
+    power = torch.zeros(*steps.shape[:2], N_FEATURES)
+    evidence.numbers = lambda field, valid: (steps, power, exists)  # type: ignore[method-assign]
+    found = evidence(torch.zeros(0), torch.zeros(0), exists, evidence.indices(given.subjects.tolist()))
+    return np.asarray(found.chunk(2, dim=-1)[0].numpy())
+
+
+# --- and the rest
 
 
 def test_power_that_is_to_be_heard_louder_is() -> None:

@@ -1,0 +1,112 @@
+"""Cross-validation of what tells a set's labels, inside training: which trials are left out together, whether labels
+of trials left out are told, and how far what is said of them may be trusted.
+# n trials, N steps, P places, L labels of a set
+"""
+
+import numpy as np
+from loguru import logger
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import softmax
+from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from neuroleon.tokenizers.eeg.evidence import PLACES
+
+FOLDS = 5
+STANDARD_ERRORS = 3.0  # above chance in cross-validation, from where on labels count as told
+LOG_TRUST = (-5.0, 5.0)  # range of the factor that log-odds may be scaled by
+
+Folds = list[tuple[np.ndarray, np.ndarray]]  # trials to fit, trials to leave out
+
+
+def make_folds(labels: np.ndarray, recordings: np.ndarray) -> Folds:
+    """Trials to fit and trials to leave out, at most `FOLDS` times: whole recordings, as it is in new recordings that
+    labels must be told; of one recording, or where a label is in one alone, whole stretches, as trials that follow one
+    another are alike. None where a label has a single trial, or there is one label."""
+    names, counts = np.unique(labels, return_counts=True)
+    folds, n_recordings = min(FOLDS, int(counts.min())), len(np.unique(recordings))
+    if len(names) < 2 or folds < 2:
+        return []
+    if n_recordings > 1:
+        by_recording = StratifiedGroupKFold(min(folds, n_recordings)).split(labels, labels, recordings)
+        found = [(rest, left_out) for rest, left_out in by_recording if len(left_out)]
+        if all(len(np.unique(labels[rest])) == len(names) for rest, _ in found):
+            return found
+        logger.info(f"a label is in too few of {n_recordings} recordings: stretches are left out, not recordings")
+    return list(StratifiedKFold(folds).split(labels, labels))
+
+
+def fold_of_trials(folds: Folds) -> np.ndarray:
+    """Which fold each trial (n,) is left out in; in every one of them it is in one."""
+    of_trials = np.zeros(sum(len(left_out) for _, left_out in folds), np.int64)
+    for fold, (_, left_out) in enumerate(folds):
+        of_trials[left_out] = fold
+    return of_trials
+
+
+def above_chance(log_odds: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy above chance, a mean over labels; 0 where all log-odds are the same."""
+    names = np.unique(labels)
+    if not log_odds.any():
+        return 0.0
+    return float(balanced_accuracy_score(labels, names[log_odds.argmax(axis=1)])) - 1 / len(names)
+
+
+def is_told(log_odds: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether labels are told above chance, by more than so many standard errors."""
+    return above_chance(log_odds, labels) > STANDARD_ERRORS * standard_error(labels)
+
+
+def tells_more(log_odds: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether one names more labels of the same trials than another: the mean over labels of the paired difference,
+    against its standard error where there is none (as McNemar's test: only trials that differ count)."""
+    names = np.unique(labels)
+    right, others_right = (names[found.argmax(axis=1)] == labels for found in (log_odds, others))
+    gains = [right[labels == name].astype(float) - others_right[labels == name] for name in names]
+    error = np.sqrt(sum(np.square(gain).sum() / len(gain) ** 2 for gain in gains)) / len(names)
+    return bool(np.mean([gain.mean() for gain in gains]) > STANDARD_ERRORS * error)
+
+
+def standard_error(labels: np.ndarray) -> float:
+    """Of the accuracy at chance, a mean over labels, each with its own number of trials."""
+    names, counts = np.unique(labels, return_counts=True)
+    chance = 1 / len(names)
+    return float(np.sqrt((chance * (1 - chance) / counts).sum()) / len(names))
+
+
+def trust_in(log_odds: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The factors (P + 1,) that make log-odds of trials left out most likely after each number of steps: a strong ridge
+    understates what a whole window knows, and what holds of a window's mean says too much of a step.
+
+    After more steps than half of the trials have, it is that of the step before.
+    """
+    names, trust = np.unique(labels), np.zeros(PLACES + 1)
+    n_known = known.cumsum(axis=1)
+    for n_seen in range(1, PLACES + 1):
+        last = n_known[:, -1] >= n_seen
+        if last.mean() < 0.5:
+            trust[n_seen] = trust[n_seen - 1]
+            continue
+        at = (n_known[last] >= n_seen).argmax(axis=1)
+        trust[n_seen] = _likeliest_factor(log_odds[last, at], labels[last], names)
+    return trust
+
+
+def _likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
+    found = minimize_scalar(
+        lambda log_trust: log_loss(labels, softmax(np.exp(log_trust) * log_odds, axis=1), labels=names),
+        bounds=LOG_TRUST,
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def likeliest_share(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
+    """The factor of `second` log-odds (n, L) that makes their sum with the `first` likeliest, trusted as it may be."""
+    names = np.unique(labels)
+
+    def misfit(logs: np.ndarray) -> float:
+        trust, share = np.exp(logs)
+        return float(log_loss(labels, softmax(trust * (first + share * second), axis=1), labels=names))
+
+    return float(np.exp(minimize(misfit, np.zeros(2), method="Nelder-Mead", bounds=[LOG_TRUST] * 2).x[1]))
