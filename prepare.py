@@ -89,7 +89,7 @@ def run_samples(options: Namespace) -> None:
 def run_tokens(options: Namespace) -> None:
     from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 
-    tokenizers = Tokenizers.load(options.tokenizers)
+    tokenizers = Tokenizers.load(options.tokenizers, cross_fit=True)
     settings = {name: options[name] for name in ("variants", "seed")}
     for folder in tokenize_shards(options.samples, tokenizers, options.out, launch=_launch(options), **settings):
         print(folder)

@@ -110,7 +110,7 @@ def read_set(folder: Path, tokenizers: Tokenizers) -> LabelledSet:
                 continue
             texts[info["label"]], question = info["label_text"], info["question"]
             several = variants_of(record, VARIANTS if split == "train" else 1, seed=0)
-            without = tokenizers.cross_fit.of(reader.fingerprint, record["__key__"]) or tokenizers.eeg
+            without = tokenizers.eeg_for(record, reader.fingerprint)
             by_each = (one.encode_windows(several) for one in (without, tokenizers.eeg))
             eeg, fitted = (tuple(map(span_of, tokens)) for tokens in by_each)
             latents = tuple(without.latents(several))
@@ -267,10 +267,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", default=list(SETTINGS), help="rows of the table")
     given = parser.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
-    tokenizers = Tokenizers.load(given.tokenizers)
+    tokenizers = Tokenizers.load(given.tokenizers, cross_fit=True)
     sets = [read_set(folder, tokenizers) for folder in given.samples]
     read = {
-        "tokenizers": [tokenizers.vocabulary.fingerprint, *tokenizers.cross_fit.fingerprints],
+        "tokenizers": [tokenizers.vocabulary.fingerprint, tokenizers.cross_fit and tokenizers.cross_fit.fingerprint],
         "samples": [[ShardReader(folder, s).fingerprint for s in ("train", "validation")] for folder in given.samples],
     }
     head = ["", "seed", *(one.name for one in sets)]

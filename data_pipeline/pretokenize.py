@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from loguru import logger
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import locked, read_json, write_json
@@ -45,16 +46,16 @@ _REPLACED = ("positions", "stimulus", "texts", "label_text", "question")
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizers:
-    """The three tokenizers of a vocabulary, and those that some training samples had no part in."""
+    """The three tokenizers of a vocabulary; `cross_fit`: EEG tokenizers that some training samples had no part in."""
 
     text: Tokenizer
     image: Any  # a Tokenizer with image_size and tokens
     eeg: Any  # a Tokenizer with tokens_per_step
-    cross_fit: "CrossFit"
+    cross_fit: "CrossFit | None" = None
 
     @classmethod
-    def load(cls, folder: Path) -> "Tokenizers":
-        """From `folder/text`, `folder/image` and `folder/eeg`.
+    def load(cls, folder: Path, *, cross_fit: bool = False) -> "Tokenizers":
+        """From `folder/text`, `folder/image` and `folder/eeg`; `cross_fit` is for who makes tokens to learn from.
 
         Raises:
             CheckpointError: one of them is missing or damaged.
@@ -68,25 +69,22 @@ class Tokenizers:
             text=TextTokenizer.load(folder / "text"),
             image=ImageTokenizer.load(folder / "image"),
             eeg=EEGTokenizer.load(folder / "eeg"),
-            cross_fit=CrossFit.load(folder / "eeg"),
+            cross_fit=CrossFit.load(folder / "eeg") if cross_fit else None,
         )
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads."""
         for name in ("text", "image", "eeg"):
             getattr(self, name).save(folder / name)
-        self.cross_fit.save(folder / "eeg")
+        if self.cross_fit is not None:
+            self.cross_fit.save(folder / "eeg")
 
-    def encode_eeg(self, windows: Sequence[Window], keys: Sequence[str], split: str) -> list[Any]:
-        """Tokens of the windows of samples, given their keys and the fingerprint of their split, each by a tokenizer
-        whose labels were not fitted to it."""
-        by: dict[Any, list[int]] = {}
-        for i, key in enumerate(keys):
-            by.setdefault(self.cross_fit.of(split, key) or self.eeg, []).append(i)
-        tokens: dict[int, Any] = {}
-        for tokenizer, rows in by.items():
-            tokens |= zip(rows, tokenizer.encode_windows([windows[i] for i in rows]), strict=True)
-        return [tokens[i] for i in range(len(windows))]
+    def eeg_for(self, sample: Mapping[str, Any], split: str) -> Any:
+        """The EEG tokenizer to make a sample's tokens with, given the fingerprint of its split: one whose labels were
+        not fitted to it."""
+        if self.cross_fit is None:
+            return self.eeg
+        return self.cross_fit.of(split, sample["__key__"], str(sample["json"].get("recording"))) or self.eeg
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -164,6 +162,10 @@ def _tokenize_folders(
         readers = {split: ShardReader(source, split) for split in SPLITS}
         _claim(folder, readers, tokenizers, variants, seed)
         of_folder[folder] = list(_tasks(folder, source, readers, variants, seed))
+        if tokenizers.cross_fit is not None and readers["train"].fingerprint in tokenizers.cross_fit.folds:
+            logger.info(f"{folder.name}: training samples are tokenized by what their recordings had no part in")
+        else:
+            logger.info(f"{folder.name}: tokenized by the EEG tokenizer of all; it does not know these very samples")
     shards = list(chain.from_iterable(of_folder.values()))
     _run(shards, tokenizers, launch, out / ".tasks")
     for source, (folder, made) in zip(samples, of_folder.items(), strict=True):
@@ -181,7 +183,7 @@ def _claim(folder: Path, readers: dict[str, ShardReader], tokenizers: Tokenizers
     settings = {
         "tokens_format": FORMAT,
         "vocabulary": vocabulary.fingerprint,
-        "cross_fit": tokenizers.cross_fit.fingerprints,
+        "cross_fit": tokenizers.cross_fit.fingerprint if tokenizers.cross_fit else None,
         "source": {split: reader.fingerprint for split, reader in readers.items()},
         "variants": variants,
         "seed": seed,
@@ -230,7 +232,7 @@ def _loaded(folder: Path) -> Tokenizers:
     import torch
 
     torch.set_num_threads(1)
-    return Tokenizers.load(folder)
+    return Tokenizers.load(folder, cross_fit=True)
 
 
 def _tokenize_in_worker(shard: _Shard, folder: Path) -> None:
@@ -251,11 +253,14 @@ def _tokenize(samples: list[Mapping[str, Any]], tokenizers: Tokenizers, shard: _
     n = shard.variants
     with_eeg = [sample for sample in samples if "npy" in sample]
     with_image = [sample for sample in samples if "png" in sample]
-    windows = [window for sample in with_eeg for window in variants_of(sample, n, shard.seed)]
-    keys = [sample["__key__"] for sample in with_eeg for _ in range(n)]
-    eeg_tokens = tokenizers.encode_eeg(windows, keys, shard.fingerprint)
+    by_tokenizer: dict[Any, list[Mapping[str, Any]]] = {}
+    for sample in with_eeg:
+        by_tokenizer.setdefault(tokenizers.eeg_for(sample, shard.fingerprint), []).append(sample)
+    eeg: dict[str, list[Any]] = {}
+    for tokenizer, some in by_tokenizer.items():
+        tokens = tokenizer.encode_windows([window for s in some for window in variants_of(s, n, shard.seed)])
+        eeg |= {sample["__key__"]: tokens[i * n : (i + 1) * n] for i, sample in enumerate(some)}
     pictures = tokenizers.image.encode(_pictures(with_image, tokenizers, shard.path)) if with_image else []
-    eeg = {s["__key__"]: eeg_tokens[i * n : (i + 1) * n] for i, s in enumerate(with_eeg)}
     image = {s["__key__"]: ids for s, ids in zip(with_image, pictures, strict=True)}
     step = tokenizers.eeg.tokens_per_step
     return [_record(s, eeg.get(s["__key__"], []), image.get(s["__key__"]), tokenizers.text, step) for s in samples]

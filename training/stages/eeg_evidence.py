@@ -4,13 +4,15 @@ Whether a set's labels are told by responses, by rhythms, by both or not at all 
 training, which also says how far the regression may be trusted after each number of steps, and whether responses of
 each person's own, beside those that all share, tell more in other recordings of the person, and whether what a known
 stimulus evokes does. Nothing that is made with the labels of trials that are left out may touch them: what responses
-are heard by is made anew for every part.
+are heard by is made anew for every part, and how far it is trusted is what the other parts say. What kinds are read is
+decided once, by all.
 # n trials, N steps, P places, K numbers of a step's field, H numbers heard, L labels of a set
 """
 
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from neuroleon.training.stages.eeg_cross_validation import (
     Folds,
     above_chance,
     fold_of_trials,
+    is_likelier,
     is_told,
     likeliest_share,
     make_folds,
@@ -38,19 +41,27 @@ Kind = type[Responses] | type[Rhythms] | type[Reconvolved]
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Of one set: what was found of all trials, and of all but those of each fold; and what the latter said of the
-    trials that were left out, `outside` (n, N, L), after each step that is `known` (n, N), and how far that may
-    be trusted, `trust` (P + 1,) after so many steps."""
+    """Of one set: what was found of all trials, and of all but those of each fold (`without`); what the latter said of
+    the trials that were left out, `outside` (n, N, L) after each step that is `known` (n, N); and how far all of that
+    may be trusted after so many steps, (P + 1,): `trust`, and without each fold's, `trust_without`."""
 
     of_all: LogOdds
     without: tuple[LogOdds, ...]
     outside: np.ndarray
     known: np.ndarray
     trust: np.ndarray
+    trust_without: tuple[np.ndarray, ...]
 
-    def but(self, fold: int | None) -> LogOdds:
-        """What a fold's trials had no part in, or, of None and of a fold that this set does not have, all."""
-        return self.of_all if fold is None or fold >= len(self.without) else self.without[fold]
+    @property
+    def at_end(self) -> np.ndarray:
+        """What is said of trials left out after their last step (n, L)."""
+        return self.outside[:, -1]
+
+    def without_fold(self, fold: int | None) -> tuple[LogOdds, np.ndarray]:
+        """What a fold's trials had no part in, and its trust; of None, or a fold that the set does not have, of all."""
+        if fold is None or fold >= len(self.without):
+            return self.of_all, self.trust
+        return self.without[fold], self.trust_without[fold]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,34 +101,37 @@ def fit_evidence(
 
 
 def _told(trials: SetTrials, seed: int, name: str) -> Told:
-    labels, folds = trials.labels, make_folds(trials.labels, trials.recordings)
+    """By what a set's labels are told, which the log says."""
+    labels, folds = trials.labels, make_folds(trials.labels, trials.subjects, trials.recordings)
     fold, said = fold_of_trials(folds), []
     if not folds:
         logger.info(f"{name}: labels are not read: no trial can be left out of those of one label, or of a single one")
         return Told(fold=fold)
+    fit = partial(_fit, trials=trials, folds=folds, seed=seed, name=name)
 
-    def fit(kind: Kind) -> Fit:
-        return _fit(kind, trials, folds, seed, name)
-
-    def read(found: Fit, what: str, instead_of: Fit | None = None) -> Fit | None:
-        """It, if it tells labels, or more than what it would stand for."""
-        at_end = found.outside[:, -1]
-        is_read = tells_more(at_end, instead_of.outside[:, -1], labels) if instead_of else is_told(at_end, labels)
-        said.append(f"{above_chance(at_end, labels):.2f} from {what}" + ("" if is_read else " (not read)"))
+    def read(what: str, found: Fit, is_read: bool) -> Fit | None:
+        said.append(f"{above_chance(found.at_end, labels):.2f} from {what}" + ("" if is_read else " (not read)"))
         return found if is_read else None
 
-    responses, rhythms, own = read(fit(Responses), "responses"), read(fit(Rhythms), "rhythms"), None
-    if responses and has_stimuli(trials):
-        both = _mixed(responses, fit(Reconvolved), labels)
-        responses = read(both, "responses and their reconvolution", responses) or responses
-    if responses and len(trials.people) > 1:  # of a single person all is their own
-        own = fit(OwnResponses)
+    responses, power, own = fit(Responses), fit(Rhythms), None
+    shared = read("responses", responses, is_told(responses.at_end, labels))
+    rhythms = read("rhythms", power, is_told(power.at_end, labels))
+    if has_stimuli(trials):
+        both = _mixed(responses, fit(Reconvolved), labels, fold)
+        is_read = is_told(both.at_end, labels) and is_likelier(both.at_end, responses.at_end, labels)
+        shared = read("responses and reconvolution", both, is_read) or shared
+    elif np.isfinite(trials.stimuli).any():
+        logger.info(f"{name}: stimuli are not those of labels, or are not known of all: not used")
+    if shared and len(trials.people) > 1:  # of a single person all is their own
+        of_people = fit(OwnResponses)
+        own = read("responses of people's own", of_people, tells_more(of_people.at_end, shared.at_end, labels))
         if has_stimuli(trials):
-            both = _mixed(own, fit(OwnReconvolved), labels)
-            own = read(both, "responses of people's own and their reconvolution", own) or own
-        own = read(own, "responses of people's own", responses)
+            both = _mixed(of_people, fit(OwnReconvolved), labels, fold)
+            is_read = tells_more(both.at_end, shared.at_end, labels)
+            is_read &= is_likelier(both.at_end, of_people.at_end, labels)
+            own = read("responses of people's own and reconvolution", both, is_read) or own
     logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(said)}")
-    return Told(fold=fold, responses=responses, own=own, rhythms=rhythms)
+    return Told(fold=fold, responses=shared, own=own, rhythms=rhythms)
 
 
 def _fit(kind: Kind, trials: SetTrials, folds: Folds, seed: int, name: str) -> Fit:
@@ -129,38 +143,52 @@ def _fit(kind: Kind, trials: SetTrials, folds: Folds, seed: int, name: str) -> F
         numbers = kind(trials, rest, seed)
         without.append(numbers.fitted())
         outside[left_out] = numbers.so_far(without[-1], left_out)
+    of_all = kind(trials, every, seed).fitted()
+    return _trusted(of_all, tuple(without), outside, known, trials.labels, fold_of_trials(folds))
+
+
+def _trusted(
+    of_all: LogOdds,
+    without: tuple[LogOdds, ...],
+    outside: np.ndarray,
+    known: np.ndarray,
+    labels: np.ndarray,
+    fold: np.ndarray,
+) -> Fit:
+    trust, *trust_without = (
+        trust_in(outside[of], known[of], labels[of])
+        for of in (np.ones(len(labels), bool), *(fold != k for k in range(len(without))))
+    )
     return Fit(
-        of_all=kind(trials, every, seed).fitted(),
-        without=tuple(without),
-        outside=outside,
-        known=known,
-        trust=trust_in(outside, known, trials.labels),
+        of_all=of_all, without=without, outside=outside, known=known, trust=trust, trust_without=tuple(trust_without)
     )
 
 
-def _mixed(first: Fit, second: Fit, labels: np.ndarray) -> Fit:
-    """Both together, the second as loud as makes the labels of trials left out likeliest."""
-    factor = likeliest_share(first.outside[:, -1], second.outside[:, -1], labels)
-    parts = zip((first.of_all, *first.without), (second.of_all, *second.without), strict=True)
-    of_all, *without = (mine.plus(its, factor) for mine, its in parts)
-    outside = first.outside + factor * second.outside
-    trust = trust_in(outside, first.known, labels)
-    return Fit(of_all=of_all, without=tuple(without), outside=outside, known=first.known, trust=trust)
+def _mixed(first: Fit, second: Fit, labels: np.ndarray, fold: np.ndarray) -> Fit:
+    """Both together, the second as loud as makes the labels of trials left out, but for those of a fold, likeliest."""
+    of_all = first.of_all.plus(second.of_all, likeliest_share(first.at_end, second.at_end, labels))
+    without, outside = [], first.outside.copy()
+    for k, (mine, its) in enumerate(zip(first.without, second.without, strict=True)):
+        others, own = fold != k, fold == k
+        factor = likeliest_share(first.at_end[others], second.at_end[others], labels[others])
+        without.append(mine.plus(its, factor))
+        outside[own] += factor * second.outside[own]
+    return _trusted(of_all, tuple(without), outside, first.known, labels, fold)
 
 
 def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: list[Fit], fold: int | None) -> None:
     """Sets the labels of a kind, one set's after another's, as they are told without a fold."""
-    found = [fit.but(fold) for fit in fits]
-    n, sizes = len(posterior.bias), [len(of_set.bias) for of_set in found]
+    found = [fit.without_fold(fold) for fit in fits]
+    n, sizes = len(posterior.bias), [len(of_set.bias) for of_set, _ in found]
     if sum(sizes) > n:
         raise ConfigError(
             f"network.semantic_dim is {n}, but one kind of numbers tells {sum(sizes)} labels of the aligned sets: set "
             f"it to at least {sum(sizes)}"
         )
-    _fill(weights, [of_set.weights for of_set in found])
-    _fill(usual, [of_set.usual for of_set in found])
-    _fill(posterior.bias, [of_set.bias for of_set in found])
-    _fill(posterior.trust, [np.tile(fit.trust[:, None], size) for fit, size in zip(fits, sizes, strict=True)])
+    _fill(weights, [of_set.weights for of_set, _ in found])
+    _fill(usual, [np.einsum("...k,...kl->...l", of_set.mean, of_set.weights) for of_set, _ in found])
+    _fill(posterior.bias, [of_set.bias for of_set, _ in found])
+    _fill(posterior.trust, [np.tile(trust[:, None], len(of_set.bias)) for of_set, trust in found])
     posterior.same_set.copy_(torch.block_diag(*(torch.ones(size, size) for size in sizes), torch.eye(n - sum(sizes))))
 
 
@@ -190,26 +218,28 @@ def _set_own(evidence: Evidence, by_responses: list[tuple[Fit, Fit | None]], fol
     people, column, row = evidence.own, 0, 0
     people.posterior.same_set.copy_(evidence.of_responses.same_set)
     for of_all, own in by_responses:
-        shared = of_all.but(fold)
+        (shared, _) = of_all.without_fold(fold)
         columns = slice(column, column + len(shared.bias))
         column = columns.stop
         if own is None:
             continue
-        found = own.but(fold)
+        found, trust = own.without_fold(fold)
         rows = slice(row, row + len(found.subjects))
         row = rows.stop
         added = found.weights[1:] - shared.weights
         heard = _axes(added)
+        templates = np.einsum("spkl,hk->sphl", added, heard, optimize=True)
         people.told[rows, columns] = 1.0
         people.heard[rows, : len(heard)] = torch.from_numpy(heard)
-        people.templates[rows, :, : len(heard), columns] = torch.from_numpy(added.mT @ heard.T).mT
-        people.usual[rows, :, columns] = torch.from_numpy(found.usual[1:] - shared.usual)
-        people.posterior.bias[columns] = torch.from_numpy(found.bias)
-        people.posterior.trust[:, columns] = torch.from_numpy(own.trust).float()[:, None]
+        people.templates[rows, :, : len(heard), columns] = torch.from_numpy(templates)
+        people.usual[rows, :, columns] = torch.from_numpy(np.einsum("ph,sphl->spl", found.mean @ heard.T, templates))
+        people.posterior.bias[columns] = torch.from_numpy(found.bias).float()
+        people.posterior.trust[:, columns] = torch.from_numpy(trust).float()[:, None]
 
 
 def _axes(weights: np.ndarray) -> np.ndarray:
-    """Rows (H, K), orthonormal: the few numbers of a step that weights (subjects, P, K, L) are nearly made of."""
-    columns = weights.swapaxes(-1, -2).reshape(-1, weights.shape[2]).astype(np.float64)
-    _, axes = np.linalg.eigh(columns.T @ columns)
-    return axes[:, ::-1][:, :HEARD].T.astype(np.float32)
+    """Rows (H, K), orthonormal: the few numbers of a step that weights (subjects, P, K, L) are nearly made of; those of
+    responses to each label are made of no more, a reconvolution has some more (no letter of `cvep20` is lost)."""
+    products = sum(np.einsum("pkl,pjl->kj", of, of, optimize=True) for of in weights)
+    _, axes = np.linalg.eigh(np.asarray(products, np.float64))
+    return np.asarray(axes[:, ::-1][:, :HEARD].T, dtype=np.float32)

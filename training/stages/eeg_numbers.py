@@ -18,7 +18,7 @@ from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
 # Inverse strength of the ridge, strong: a thousand trials are soon known by heart. Numbers of responses are read as
 # they are, for what tells labels is loud among them (divided by their spread they gave .35 of the letters, not .60);
 # log-power over its spread, but no spread below 0.1 (a tenth of the power): what is filtered out hardly varies.
-RIDGE_OF_RESPONSES, RIDGE_OF_RHYTHMS = 3e-4, 3e-3
+C_OF_RESPONSES, C_OF_RHYTHMS = 3e-4, 3e-3
 LEAST_SPREAD = 0.1
 # Numbers of a person's own are heard three times as loud as those that all share: .90 of the letters, .86 at once as
 # loud, .88 at ten times, .82 without them (validation, where this was chosen)
@@ -29,13 +29,14 @@ OWN_LOUDNESS = 3.0
 class SetTrials:
     """Labelled trials of one set in the order of recording: `steps` (n, P, K), the whitened field of each step,
     `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `loudness` (F,) of its
-    features, `stimuli` (n, P * step), what was shown, 0 to 1, NaN where that is not known, `labels` (n,), `subjects`
-    (n,) and `recordings` (n,)."""
+    features, `stimuli` (n, P * step), what was shown at `sfreq` Hz, 0 to 1, NaN where that is not known, `labels` (n,),
+    `subjects` (n,) and `recordings` (n,)."""
 
     steps: np.ndarray
     rhythms: np.ndarray
     loudness: np.ndarray
     stimuli: np.ndarray
+    sfreq: float
     labels: np.ndarray
     subjects: np.ndarray
     recordings: np.ndarray
@@ -50,21 +51,21 @@ class SetTrials:
 
 @dataclass(frozen=True, kw_only=True)
 class LogOdds:
-    """Of one set's labels, up to a constant that all labels share: `weights` (P, K, L) or (F, L) of a step's numbers,
-    `usual` (P, L) or (L,), what they make of the mean trial, and `bias` (L,).
+    """Of one set's labels, up to a constant that all labels share: `weights` (P, K, L) or (F, L) of a step's numbers
+    less those of the mean trial, `mean` (P, K) or (F,), and `bias` (L,).
 
-    Where people have weights of their own, a first axis of `weights` and `usual` is everybody else and then `subjects`.
+    Where people have weights of their own, a first axis of `weights` is everybody else and then `subjects`.
     """
 
     weights: np.ndarray
-    usual: np.ndarray
+    mean: np.ndarray
     bias: np.ndarray
     subjects: tuple[str, ...] = ()
 
     def plus(self, other: Self, factor: float) -> "LogOdds":
-        """The sum with `factor` times another's log-odds of the same labels and people."""
-        parts = {name: getattr(self, name) + factor * getattr(other, name) for name in ("weights", "usual", "bias")}
-        return LogOdds(**parts, subjects=self.subjects)
+        """The sum with `factor` times another's log-odds of the same labels, people and trials."""
+        weights, bias = (getattr(self, name) + factor * getattr(other, name) for name in ("weights", "bias"))
+        return LogOdds(weights=weights, mean=self.mean, bias=bias, subjects=self.subjects)
 
 
 class Responses:
@@ -76,8 +77,8 @@ class Responses:
         """Of all trials, by numbers that are made of some `rows` of them."""
         self._trials, self._rows = trials, rows
         self.known = self.known_of(trials)
-        self.usual = mean(trials.steps[rows], self.known[rows], over=0)
-        self._centred = np.where(self.known[..., None], trials.steps - self.usual, np.float32(0.0))
+        self._mean = mean(trials.steps[rows], self.known[rows], over=0)
+        self._centred = np.where(self.known[..., None], trials.steps - self._mean, np.float32(0.0))
         self._heard = _heard(self._centred, self.known, trials, rows, seed)
         self.of_trials = (self._centred @ self._heard.T).reshape(len(self._centred), -1).astype(np.float64)
 
@@ -88,17 +89,14 @@ class Responses:
 
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of."""
-        rows, bias = regression(self.of_trials, self._trials.labels, self._rows, RIDGE_OF_RESPONSES)
+        rows, bias = regression(self.of_trials, self._trials.labels, self._rows, C_OF_RESPONSES)
         return self._log_odds([rows], bias, ())
 
     def _log_odds(self, rows: list[np.ndarray], bias: np.ndarray, subjects: tuple[str, ...]) -> LogOdds:
         """rows (L, P * H) of all, or of everybody else and then of `subjects`."""
         by_place = [of.reshape(len(of), PLACES, len(self._heard)).transpose(1, 2, 0) for of in rows]
-        weights = np.stack([np.einsum("hk,phl->pkl", self._heard, of) for of in by_place])
-        usual = np.einsum("pk,spkl->spl", self.usual, weights)
-        if not subjects:
-            weights, usual = weights[0], usual[0]
-        return LogOdds(weights=weights, usual=usual, bias=bias, subjects=subjects)
+        weights = np.stack([np.einsum("hk,phl->pkl", self._heard, of.astype(np.float32)) for of in by_place])
+        return LogOdds(weights=weights if subjects else weights[0], mean=self._mean, bias=bias, subjects=subjects)
 
     def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
         """Log-odds of some trials after each step (n, P, L)."""
@@ -109,7 +107,7 @@ def responses_so_far(centred: np.ndarray, found: LogOdds, whose: np.ndarray, tri
     """What was `found` makes of some trials of `centred` (n, P, K), of people `whose` (n,): (n, P, L), step by step."""
     weights = found.weights if found.subjects else found.weights[None]
     of_weights = np.array([1 + found.subjects.index(name) if name in found.subjects else 0 for name in whose[trials]])
-    log_odds = np.empty((len(trials), *weights.shape[1::2]), np.float32)
+    log_odds = np.empty((len(trials), centred.shape[1], len(found.bias)), np.float32)
     for k in np.unique(of_weights):
         rows = np.flatnonzero(of_weights == k)
         log_odds[rows] = np.einsum("npk,pkl->npl", centred[trials[rows]], weights[k], optimize=True)
@@ -127,7 +125,7 @@ class OwnResponses(Responses):
         subjects, whose = self._trials.people, self._trials.subjects
         own = [OWN_LOUDNESS * self.of_trials * (whose == name)[:, None] for name in subjects]
         numbers = np.concatenate([self.of_trials, *own], axis=1)
-        found, bias = regression(numbers, self._trials.labels, self._rows, RIDGE_OF_RESPONSES)
+        found, bias = regression(numbers, self._trials.labels, self._rows, C_OF_RESPONSES)
         shared, *of_people = np.split(found, 1 + len(subjects), axis=1)
         return self._log_odds([shared, *(shared + OWN_LOUDNESS * rows for rows in of_people)], bias, subjects)
 
@@ -144,9 +142,9 @@ class Rhythms:
         means = mean(trials.rhythms[rows], self.known[rows], over=1)
         if self.known[rows].any():
             means = means[self.known[rows].any(axis=1)]
-        self._usual = means.mean(axis=0)
+        self._mean = means.mean(axis=0)
         self._unit = means.std(axis=0).clip(LEAST_SPREAD) / trials.loudness
-        self._centred = np.where(self.known[..., None], trials.rhythms - self._usual, 0.0)
+        self._centred = np.where(self.known[..., None], trials.rhythms - self._mean, 0.0)
 
     @staticmethod
     def known_of(trials: SetTrials) -> np.ndarray:
@@ -156,9 +154,9 @@ class Rhythms:
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of."""
         of_trials = (mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
-        rows, bias = regression(of_trials, self._trials.labels, self._rows, RIDGE_OF_RHYTHMS)
+        rows, bias = regression(of_trials, self._trials.labels, self._rows, C_OF_RHYTHMS)
         weights = (rows / self._unit).T
-        return LogOdds(weights=weights, usual=self._usual @ weights, bias=bias)
+        return LogOdds(weights=weights, mean=self._mean, bias=bias)
 
     def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
         """Log-odds of some trials after each step (n, N, L)."""
@@ -166,13 +164,11 @@ class Rhythms:
         return (self._centred[trials] @ found.weights).cumsum(axis=1) / n_known + found.bias
 
 
-def regression(
-    numbers: np.ndarray, labels: np.ndarray, some: np.ndarray, ridge: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (L, numbers) and bias (L,) of the log-odds of `some` trials' labels; `ridge` is its inverse strength."""
+def regression(numbers: np.ndarray, labels: np.ndarray, some: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (L, numbers) and bias (L,) of the log-odds of `some` trials' labels; `c` is the inverse of the ridge."""
     # a strong ridge makes weights in proportion to the trials: as large as those of all trials
-    ridge *= len(labels) / len(some)
-    found = LogisticRegression(C=ridge, max_iter=300, class_weight="balanced").fit(numbers[some], labels[some])
+    c *= len(labels) / len(some)
+    found = LogisticRegression(C=c, max_iter=300, class_weight="balanced").fit(numbers[some], labels[some])
     rows, bias = found.coef_, found.intercept_
     if len(rows) == 1:  # of two labels
         rows, bias = np.concatenate([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2

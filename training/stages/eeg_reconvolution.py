@@ -6,6 +6,9 @@ All labels teach the same few numbers, so that few trials of each are enough.
 # labels of a set
 """
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -15,8 +18,8 @@ from torch.nn import functional
 from neuroleon.tokenizers.eeg.evidence import PLACES
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
 from neuroleon.training.stages.eeg_numbers import (
+    C_OF_RESPONSES,
     OWN_LOUDNESS,
-    RIDGE_OF_RESPONSES,
     LogOdds,
     Responses,
     SetTrials,
@@ -25,28 +28,29 @@ from neuroleon.training.stages.eeg_numbers import (
 )
 
 FILTERS = 8  # spatial ones, by which responses are loudest
-LAGS = range(0, 100, 2)  # samples: half a second after a rise or a fall, every 10 ms
+LAGS_S = np.arange(0, 0.5, 0.01)  # after a rise or a fall
+MOST_JITTER = 0.1  # mean deviation of trials' stimuli from that of their label
 LEAST_VARIANCE = 1e-2  # of the largest of the events', added to all before their inverse is taken
 ROUNDS = 60  # of L-BFGS
 
 
 def has_stimuli(trials: SetTrials) -> bool:
-    """Whether each label has one stimulus that is known, the same in all of its trials, and two labels differ in it."""
+    """Whether each label has one stimulus that is known, nearly the same in all of its trials, and labels differ in
+    when it rises or falls."""
+    if not np.isfinite(trials.stimuli).any():
+        return False
     tracks = _tracks(trials)
-    same = [
-        np.array_equal(track[np.isfinite(track)], tracks[row][np.isfinite(track)])
-        for track, row in zip(trials.stimuli, np.unique(trials.labels, return_inverse=True)[1], strict=True)
-    ]
-    return bool(np.isfinite(tracks).any(axis=1).all() and all(same) and (np.ptp(tracks, axis=0) > 0).any())
+    deviation = np.abs(trials.stimuli - tracks[np.unique(trials.labels, return_inverse=True)[1]])
+    is_known = np.isfinite(tracks).any(axis=1).all()
+    return bool(is_known and np.nanmean(deviation) < MOST_JITTER and np.abs(_shifted_events(tracks, [0])).max() > 0.1)
 
 
 def _tracks(trials: SetTrials) -> np.ndarray:
-    """The stimulus (L, T) of each label in its longest trial; NaN where none is known."""
-    found = []
-    for label in np.unique(trials.labels):
-        stimuli = trials.stimuli[trials.labels == label]
-        found.append(stimuli[np.isfinite(stimuli).sum(axis=1).argmax()])
-    return np.stack(found)
+    """The stimulus (L, T) of each label, a median over its trials; NaN where none is known."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of nothing but NaN
+        return np.stack(
+            [np.nanmedian(trials.stimuli[trials.labels == label], axis=0) for label in np.unique(trials.labels)]
+        )
 
 
 class Reconvolved:
@@ -58,14 +62,15 @@ class Reconvolved:
         """Of all trials, by spatial filters that are made of some `rows` of them."""
         self._trials, self._rows = trials, rows
         self.known = self.known_of(trials)
-        self._usual = mean(trials.steps[rows], self.known[rows], over=0)
-        self._centred = np.where(self.known[..., None], trials.steps - self._usual, np.float32(0.0))
-        self._shifted = _uncorrelated(_shifted_events(_tracks(trials)))
+        self._mean = mean(trials.steps[rows], self.known[rows], over=0)
+        self._centred = np.where(self.known[..., None], trials.steps - self._mean, np.float32(0.0))
+        lags = np.unique(np.round(LAGS_S * trials.sfreq).astype(int)).tolist()
+        self._events = _uncorrelated(_shifted_events(_tracks(trials), lags))
         field = _as_field(self._centred)
         self._filters = _loudest(field[rows], trials.labels[rows])
         heard = np.einsum("nkt,ck->nct", field, self._filters, optimize=True)
-        numbers = np.einsum("nct,glt->nlgc", heard, self._shifted, optimize=True)
-        self._of_trials = rearrange(numbers, "n l g c -> n l (g c)").astype(np.float32)
+        numbers = np.einsum("nct,glt->nlgc", heard, self._events, optimize=True)
+        self._of_trials = rearrange(numbers, "n l g c -> n l (g c)")
 
     known_of = staticmethod(Responses.known_of)
 
@@ -78,18 +83,17 @@ class Reconvolved:
         whose = self._trials.subjects
         of_people = [np.flatnonzero(whose[self._rows] == name) for name in subjects]
         labels = np.unique(self._trials.labels, return_inverse=True)[1]
-        unit = self._of_trials[self._rows].std().clip(1e-12)
-        found, bias = _conditional_logit(self._of_trials[self._rows] / unit, labels[self._rows], of_people, len(labels))
+        numbers = self._of_trials[self._rows]
+        unit = numbers.std().clip(1e-12)
+        numbers /= unit
+        found, bias = _conditional_logit(numbers, labels[self._rows], of_people, len(labels))
         weights = np.stack([self._templates(of / unit) for of in found])
-        usual = np.einsum("pk,spkl->spl", self._usual, weights, optimize=True)
-        if not subjects:
-            weights, usual = weights[0], usual[0]
-        return LogOdds(weights=weights, usual=usual, bias=bias, subjects=subjects)
+        return LogOdds(weights=weights if subjects else weights[0], mean=self._mean, bias=bias, subjects=subjects)
 
     def _templates(self, evoked: np.ndarray) -> np.ndarray:
         """What uncorrelated events evoke (G * C,) -> the response to each label's stimulus, as weights (P, K, L)."""
         by_lag = evoked.reshape(-1, len(self._filters))
-        response = np.einsum("glt,gc,ck->lkt", self._shifted, by_lag, self._filters, optimize=True)
+        response = np.einsum("glt,gc,ck->lkt", self._events, by_lag, self._filters, optimize=True)
         return rearrange(response, "l k (p t) -> p (k t) l", p=PLACES)
 
     def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
@@ -112,14 +116,14 @@ def _as_field(steps: np.ndarray) -> np.ndarray:
     return rearrange(steps, "n p (k t) -> n k (p t)", k=HARMONICS)
 
 
-def _shifted_events(tracks: np.ndarray) -> np.ndarray:
+def _shifted_events(tracks: np.ndarray, lags: Sequence[int]) -> np.ndarray:
     """Stimuli (L, T) -> their rises, then their falls, at every lag, less the mean over labels: (G, L, T).
 
     Where a stimulus has ended, nothing rises or falls; nor at a window's start, where it is not known what was before.
     """
     change = np.nan_to_num(np.diff(tracks, axis=1, prepend=tracks[:, :1]))
     events = [change.clip(min=0.0), (-change).clip(min=0.0)]
-    shifted = np.stack([np.pad(of, ((0, 0), (lag, 0)))[:, : tracks.shape[1]] for of in events for lag in LAGS])
+    shifted = np.stack([np.pad(of, ((0, 0), (lag, 0)))[:, : tracks.shape[1]] for of in events for lag in lags])
     return (shifted - shifted.mean(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -158,10 +162,10 @@ def _conditional_logit(
     `n_trials`: of the set, whose part these trials are: weights are as large as those of all.
     """
     given, true = torch.from_numpy(numbers), torch.from_numpy(labels)
-    people = [torch.from_numpy(rows) for rows in of_people]
+    people = [(torch.from_numpy(rows), given[rows]) for rows in of_people]
     balance = 1.0 / torch.bincount(true, minlength=given.shape[1]).clamp_min(1)
     each = (balance / balance[true].mean())[true]
-    ridge = len(labels) / n_trials / RIDGE_OF_RESPONSES
+    ridge = len(labels) / n_trials / C_OF_RESPONSES
     weights = torch.zeros(1 + len(people), given.shape[2], requires_grad=True)
     bias = torch.zeros(given.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([weights, bias], max_iter=ROUNDS, line_search_fn="strong_wolfe")
@@ -169,8 +173,8 @@ def _conditional_logit(
     def loss() -> Tensor:
         optimizer.zero_grad()
         log_odds = given @ weights[0] + bias
-        for own, rows in zip(weights[1:], people, strict=True):
-            log_odds = log_odds.index_add(0, rows, OWN_LOUDNESS * (given[rows] @ own))
+        for own, (rows, theirs) in zip(weights[1:], people, strict=True):
+            log_odds = log_odds.index_add(0, rows, OWN_LOUDNESS * (theirs @ own))
         misfit = functional.cross_entropy(log_odds, true, reduction="none")
         total = (each * misfit).sum() + 0.5 * ridge * weights.square().sum()
         total.backward()

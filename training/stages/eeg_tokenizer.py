@@ -98,11 +98,14 @@ class EEGTokenizerTraining(nn.Module):
         self.heads = ReadOuts(n_semantic, n_labels, config.step_samples) if config.encoder_layers else None
         self.contrast = Contrast(n_semantic, embedding_dim) if embedding_dim else None
         self.adversary = SetAdversary(n_semantic, n_sets) if config.encoder_layers else None
-        self.without_folds = nn.ModuleList()  # Evidence that the trials of each fold had no part in
+        # what the trials of each fold had no part in; constants, made anew at every start, so not registered
+        self.without_folds: tuple[Evidence, ...] = ()
 
-    def latents(self, batch: dict[str, Tensor], *given: Tensor) -> Tensor:
-        """What the encoder takes, as it is `given` of the windows of a batch: eeg (B, C, T), electrodes (B, C, 7),
-        present (B, C) and valid (B, T) -> (B, N, latent_dim).
+    def latents(
+        self, batch: dict[str, Tensor], eeg: Tensor, electrodes: Tensor, present: Tensor, valid: Tensor
+    ) -> Tensor:
+        """eeg (B, C, T), electrodes (B, C, 7), present (B, C) and valid (B, T) of the windows of a batch, as they are
+        or spoiled -> (B, N, latent_dim).
 
         What a trial tells of its label is read as it will be in new recordings: by what was fitted without it. Codes
         made of what was fitted to it would be those of a certainty that no new trial has.
@@ -110,8 +113,9 @@ class EEGTokenizerTraining(nn.Module):
         encoder, parts = self.network.encoder, []
         rows_of_folds = [(fold, (batch["fold"] == fold).nonzero()[:, 0]) for fold in batch["fold"].unique().tolist()]
         for fold, rows in rows_of_folds:
-            evidence = encoder.evidence if fold < 0 else _evidence(self.without_folds[fold])
-            parts.append(encoder(*(of_windows[rows] for of_windows in (*given, batch["subject"])), evidence))
+            evidence = encoder.evidence if fold < 0 else self.without_folds[fold].to(eeg.device)
+            given = (x[rows] for x in (eeg, electrodes, present, valid, batch["subject"]))
+            parts.append(encoder(*given, evidence))
         order = torch.cat([rows for _, rows in rows_of_folds]).argsort()
         return torch.cat(parts)[order]
 
@@ -145,13 +149,13 @@ class EEGTokenizerStage:
         network, batches = module.network, list(self._first_batches())
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
-        heard = ((name, _set_trials(network, trials)) for name, trials in sets.items() if trials)
+        sfreq = self.config.network.sfreq
+        heard = ((name, _set_trials(network, trials, sfreq)) for name, trials in sets.items() if trials)
         without_folds, fold_of = fit_evidence(network.encoder.evidence, heard, self._seed)
-        module.without_folds.extend(without_folds)
+        module.without_folds = tuple(without_folds)
         self.mixture.subjects = network.encoder.evidence.subjects
         self.mixture.folds = {
-            name: {trial.key: int(fold) for (trial, _), fold in zip(sets[name], folds, strict=True)}
-            for name, folds in fold_of.items()
+            name: _fold_by_name([trial for trial, _ in sets[name]], folds) for name, folds in fold_of.items()
         }
         batches = list(self._first_batches())  # the same ones, with the people and folds that are known by now
         network.quantizer.start_from(torch.cat([_latents(module, batch) for batch in batches]))
@@ -326,7 +330,7 @@ class EEGTokenizerStage:
         tokenizer = tokenizer.calibrated(self.mixture.held_out(CALIBRATION_WINDOWS)).with_levels(levels)
         tokenizer.write(folder)
         by_split = {self.mixture.train[name].reader.fingerprint: folds for name, folds in self.mixture.folds.items()}
-        without_folds = (tokenizer.reading(_evidence(evidence)) for evidence in _checked(module).without_folds)
+        without_folds = (tokenizer.reading(evidence) for evidence in _checked(module).without_folds)
         CrossFit(tuple(without_folds), by_split).save(folder)
 
 
@@ -350,14 +354,21 @@ def _latents(module: EEGTokenizerTraining, batch: dict[str, Tensor]) -> Tensor:
     return latents[whole_steps(batch["valid"], module.network.encoder.step_samples)]
 
 
-def _evidence(module: nn.Module) -> Evidence:
-    assert isinstance(module, Evidence), f"expected Evidence, found {type(module).__name__}"
-    return module
+def _fold_by_name(trials: list[Trial], folds: np.ndarray) -> dict[str, int]:
+    """The fold (n,) that each recording is left out in; of trials whose recording is in several, by their keys."""
+    of_recordings: dict[str, set[int]] = {}
+    for trial, fold in zip(trials, folds.tolist(), strict=True):
+        of_recordings.setdefault(trial.recording, set()).add(fold)
+    whole = {name: found.pop() for name, found in of_recordings.items() if len(found) == 1}
+    return {
+        trial.recording if trial.recording in whole else trial.key: fold
+        for trial, fold in zip(trials, folds.tolist(), strict=True)
+    }
 
 
 @torch.no_grad()
-def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]]]) -> SetTrials:
-    """What `fit_evidence` reads of a set."""
+def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]]], sfreq: float) -> SetTrials:
+    """What `fit_evidence` reads of a set, whose windows are at `sfreq` Hz."""
     encoder = network.encoder
     steps = np.full((len(trials), PLACES, encoder.evidence.templates.shape[1]), np.nan, np.float32)
     stimuli = np.full((len(trials), PLACES * encoder.step_samples), np.nan, np.float32)
@@ -374,6 +385,7 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
         rhythms=pad_sequence(rhythms, batch_first=True, padding_value=torch.nan).numpy(),
         loudness=encoder.evidence.loudness.numpy(),
         stimuli=stimuli,
+        sfreq=sfreq,
         labels=np.array([str(trial.label) for trial, _ in trials]),
         subjects=np.array([trial.subject for trial, _ in trials]),
         recordings=np.array([trial.recording for trial, _ in trials]),

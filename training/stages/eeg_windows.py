@@ -128,7 +128,7 @@ class Mixture:
 
     Attributes:
         subjects: people whom the tokenizer knows by responses of their own.
-        folds: by set and key of a trial that labels are fitted to, the fold that it is left out in.
+        folds: by set, and by recording or key of a training trial, the fold that it is left out in.
     """
 
     def __init__(self, config: EEGDataConfig) -> None:
@@ -168,13 +168,19 @@ class Mixture:
         weights *= [self.train[name].longest_s == longest_s for name in self.names]
         n = max(1, round(self.config.batch_s / longest_s))
         chosen = [self.names[i] for i in rng.choice(len(weights), size=n, p=weights / weights.sum())]
-        return self.collate([(name, self.train[name][int(rng.integers(len(self.train[name])))]) for name in chosen])
+        trials = [(name, self.train[name][int(rng.integers(len(self.train[name])))]) for name in chosen]
+        return self.collate(trials) | {"fold": torch.tensor([self._fold(*trial) for trial in trials])}
+
+    def _fold(self, name: str, trial: Trial) -> int:
+        """The fold that a training trial is left out in, -1 for none."""
+        folds = self.folds.get(name, {})
+        return folds.get(trial.key, folds.get(trial.recording, -1))
 
     def collate(self, trials: Sequence[tuple[str, Trial]]) -> dict[str, Tensor]:
         """Stack windows; channels and samples that a window lacks are marked in `known` and `valid`, never filled.
 
         A window without a label, or of a set that is not aligned, has label -1, one of somebody who is not known
-        subject -1, one that no label is fitted to fold -1; without stimulus or embedding, NaN.
+        subject -1, in a fold is none (-1); without stimulus or embedding, NaN.
         """
         n, longest = len(trials), max(trial.eeg.shape[1] for _, trial in trials)
         n_chans = max(len(trial.eeg) for _, trial in trials)
@@ -205,7 +211,7 @@ class Mixture:
             "stimulus": torch.from_numpy(stimulus),
             "embedding": torch.from_numpy(embedding),
             "set": torch.tensor([self.names.index(name) for name, _ in trials]),
-            "fold": torch.tensor([self.folds.get(name, {}).get(trial.key, -1) for name, trial in trials]),
+            "fold": torch.full((n,), -1),
             "subject": torch.tensor(
                 [self.subjects.index(of) if (of := trial.subject) in self.subjects else -1 for _, trial in trials]
             ),

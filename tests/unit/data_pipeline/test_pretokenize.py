@@ -1,5 +1,6 @@
 import json
 import pickle
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,6 @@ def tokenizers() -> Tokenizers:
         text=TextTokenizer.train(["the key A", "the key B", QUESTION], 300),
         image=ImageTokenizer(VQGAN(image), torch.randn(16, 8)),
         eeg=EEGTokenizer(eeg, Preprocess(), network),
-        cross_fit=CrossFit(),
     )
 
 
@@ -147,12 +147,15 @@ def test_records_hold_every_modality_and_the_facts(tokens: Path, trials: list[di
 def test_a_trial_is_tokenized_by_what_was_fitted_without_it(
     trials: list[dict], tokenizers: Tokenizers, tmp_path: Path
 ) -> None:
-    """Its every variant, by any worker; trials of no fold, and of other splits, by the tokenizer of all."""
-    samples = write_samples(tmp_path / "samples", trials)
+    """Its every variant, by any worker, whether it is named or its recording; trials of no fold, and of other splits,
+    by the tokenizer of all."""
     folds = tuple(_reading_otherwise(tokenizers.eeg, seed) for seed in (1, 2))
-    fold_of = {"trial-0": 1, "trial-1": 0, "trial-3": 0, "trial-4": 0}  # trial-4 is of another split
+    for i, trial in enumerate(trials := deepcopy(trials)):
+        trial["json"]["recording"] = f"r{i // 2}"
+    samples = write_samples(tmp_path / "samples", trials)
+    fold_of = {"trial-0": 1, "trial-1": 0, "r1": 1, "trial-3": 0, "r2": 0}  # r2 is of another split
     split = ShardReader(samples, "train").fingerprint
-    given = replace(tokenizers, cross_fit=CrossFit(folds, {split: fold_of, "another": {"trial-2": 0}}))
+    given = replace(tokenizers, cross_fit=CrossFit(folds, {split: fold_of, "another": {"trial-4": 0}}))
     (here,) = tokenize_shards([samples], given, tmp_path / "here", variants=2)
     (elsewhere,) = tokenize_shards([samples], given, tmp_path / "there", variants=2, launch=Launch(workers=2))
     records = {r["__key__"]: r for name in ("train", "validation") for r in ShardReader(here, name)}
@@ -162,7 +165,7 @@ def test_a_trial_is_tokenized_by_what_was_fitted_without_it(
     for trial in trials:
         key = trial["__key__"]
         np.testing.assert_array_equal(records[key]["npy"], again[key]["npy"])
-        fold = None if key == "trial-4" else fold_of.get(key)
+        fold = {"trial-0": 1, "trial-1": 0, "trial-2": 1, "trial-3": 0}.get(key)
         maker = tokenizers.eeg if fold is None else folds[fold]
         spans = records[key]["json"]["eeg"]["variants"]
         for window, (start, stop, _) in zip(variants_of(trial, len(spans), 0), spans, strict=True):
@@ -170,7 +173,7 @@ def test_a_trial_is_tokenized_by_what_was_fitted_without_it(
             np.testing.assert_array_equal(found, maker.encode_windows([window])[0].ids)
             if not np.array_equal(found, tokenizers.eeg.encode_windows([window])[0].ids):
                 told_apart.add(key)
-    assert told_apart == {"trial-0", "trial-1", "trial-3"}
+    assert told_apart == {"trial-0", "trial-1", "trial-2", "trial-3"}
     with pytest.raises(DataError, match="another cross_fit"):
         tokenize_shards([samples], tokenizers, tmp_path / "here", variants=2)
 

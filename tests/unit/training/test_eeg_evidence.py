@@ -12,11 +12,12 @@ from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
-from neuroleon.training.stages.eeg_cross_validation import standard_error, tells_more
+from neuroleon.training.stages import eeg_evidence
+from neuroleon.training.stages.eeg_cross_validation import is_likelier, make_folds, standard_error, tells_more
 from neuroleon.training.stages.eeg_evidence import _fit, fit_evidence
 from neuroleon.training.stages.eeg_numbers import (
+    C_OF_RESPONSES,
     OWN_LOUDNESS,
-    RIDGE_OF_RESPONSES,
     OwnResponses,
     Responses,
     Rhythms,
@@ -47,6 +48,7 @@ def trials(
         rhythms=rhythms.astype(np.float32),
         loudness=np.ones(N_FEATURES, np.float32),
         stimuli=np.full((n, PLACES), np.nan, np.float32),
+        sfreq=200.0,
         labels=np.array(list(names))[labels],
         subjects=np.repeat("someone", n),
         recordings=np.repeat(["one", "two", "three"], -(-n // 3))[:n],
@@ -54,7 +56,7 @@ def trials(
 
 
 def some(given: SetTrials, which: np.ndarray) -> SetTrials:
-    rows = {name: numbers[which] for name, numbers in vars(given).items() if name != "loudness"}
+    rows = {name: numbers[which] for name, numbers in vars(given).items() if name not in ("loudness", "sfreq")}
     return replace(given, **rows)
 
 
@@ -132,6 +134,18 @@ def test_labels_of_three_trials_each_are_read_where_they_are_told() -> None:
     assert accuracy(numbers[:, -1, :12], given.labels, names) == 1.0
 
 
+def test_recordings_of_a_person_are_left_out_apart() -> None:
+    """Else nothing of the person is left to learn from, and in new recordings there is."""
+    subjects = np.repeat(["ann", "bob", "eve", "ida", "joe"], 40)
+    recordings = np.repeat(np.arange(10), 20)
+    labels = np.tile(np.repeat(["a", "b"], 10), 10)
+    folds = make_folds(labels, subjects, recordings)
+    assert len(folds) == 5
+    for rest, left_out in folds:
+        assert set(subjects[rest]) == set(subjects)
+        assert not set(recordings[rest]) & set(recordings[left_out])
+
+
 def test_chance_of_a_rare_label_is_as_wide_as_its_few_trials_make_it() -> None:
     rare = np.repeat(["rare", "common"], [60, 300])
     rng = np.random.default_rng(0)
@@ -145,7 +159,7 @@ def test_at_the_end_of_a_window_it_is_a_logistic_regression_of_the_window() -> N
     evidence, given = Evidence(CONFIG), trials(300, response=1.5, seed=1)
     fit_evidence(evidence, [("set", given)], seed=0)
     heard = Responses(given, np.arange(300), seed=0).of_trials
-    plain = LogisticRegression(C=RIDGE_OF_RESPONSES, max_iter=300, class_weight="balanced")
+    plain = LogisticRegression(C=C_OF_RESPONSES, max_iter=300, class_weight="balanced")
     log_odds = plain.fit(heard, given.labels).decision_function(heard)
     numbers, _ = posterior(evidence, given)
     probabilities = numbers[:, :, :3] + 1 / 3
@@ -367,6 +381,17 @@ def test_a_single_person_or_nobody_by_name_has_no_responses_of_their_own(names: 
     assert evidence.own is None
 
 
+def test_likelier_is_what_is_surer_of_the_true_labels_and_no_less_often_right() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=300)
+    noise = rng.standard_normal((300, 4))
+    weak, strong = np.eye(4)[labels] + noise, 1.3 * np.eye(4)[labels] + noise
+    assert is_likelier(strong, weak, labels)
+    assert not is_likelier(weak, strong, labels)
+    assert not is_likelier(5 * weak, weak, labels), "each is trusted as it may be"
+    assert not is_likelier(np.eye(4)[labels] + rng.standard_normal((300, 4)), weak, labels), "no better, only other"
+
+
 def test_a_few_trials_of_one_label_are_not_told_more() -> None:
     labels = np.repeat(np.arange(12), 3)
     worse, better = np.eye(12)[np.where(labels == 0, 1, labels)], np.eye(12)[labels]
@@ -386,7 +411,7 @@ def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each
     heard = OwnResponses(given, np.arange(600), seed=0).of_trials
     own = [OWN_LOUDNESS * heard * (given.subjects == name)[:, None] for name in ("ann", "bob")]
     numbers = np.concatenate([heard, *own], axis=1)
-    plain = LogisticRegression(C=RIDGE_OF_RESPONSES, max_iter=300, class_weight="balanced")
+    plain = LogisticRegression(C=C_OF_RESPONSES, max_iter=300, class_weight="balanced")
     log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
     found = np.log(posterior(evidence, given)[0][:, -1, :3] + 1 / 3)
     found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
@@ -468,6 +493,33 @@ def test_what_a_stimulus_evokes_in_people_is_their_own() -> None:
     assert told[True][1] < told[True][0] - 0.3
 
 
+def test_labels_are_told_more_where_what_was_shown_is_known() -> None:
+    given = replace(shown(80, loud=0.6, seed=2), subjects=np.repeat("someone", 80))
+    big = replace(CONFIG, semantic_dim=20)
+    evidence, without = Evidence(big), Evidence(big)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    fit_evidence(without, [("set", replace(given, stimuli=np.full_like(given.stimuli, np.nan)))], seed=0)
+    new = shown(400, loud=0.6, seed=3)
+    told, less = (accuracy(posterior_of_all(of, new)[:, -1, :20], new.labels, LETTERS) for of in (evidence, without))
+    assert told > less + 0.1
+
+
+def test_a_person_read_by_fewer_numbers_than_there_are_still_has_a_usual_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mean trial says nothing more of a person's labels when their weights are cut to a few numbers."""
+    given = people(600, own=2.5, shared=1.0, seed=1)
+    given.steps[:, :STEPS] += 20.0 * np.random.default_rng(0).standard_normal((STEPS, HARMONICS)).astype(np.float32)
+    monkeypatch.setattr(eeg_evidence, "HEARD", 8)
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    assert evidence.own is not None
+    assert not evidence.own.heard[:, 8:].any()
+    mean = torch.from_numpy(np.nan_to_num(given.steps.mean(axis=0, keepdims=True)))[:, :STEPS]
+    said = evidence.own(mean, torch.tensor([0]))
+    assert said.abs().max() < 1e-2 * evidence.own.usual.abs().max()
+
+
 def test_a_stimulus_that_evokes_nothing_leaves_what_labels_are_read_by() -> None:
     given = trials(300, response=1.5, seed=1)
     tracks = np.random.default_rng(0).integers(2, size=(3, PLACES)).astype(np.float32)
@@ -485,9 +537,13 @@ def test_stimuli_are_those_of_labels_or_none() -> None:
     shorter.stimuli[::2, 20:] = np.nan
     shorter.stimuli[1] = np.nan
     assert has_stimuli(shorter), "trials may be shorter, or lack it, where another trial of the label has it"
-    another = replace(given, stimuli=given.stimuli.copy())
-    another.stimuli[0, 3] = 1 - another.stimuli[0, 3]
+    jittered = replace(given, stimuli=given.stimuli.copy())
+    jittered.stimuli[5] = np.roll(given.stimuli[5], 1)
+    assert has_stimuli(jittered), "onsets may be off by a sample"
+    another = replace(given, stimuli=np.random.default_rng(0).permutation(given.stimuli))
     assert not has_stimuli(another), "trials of one label were shown different things"
+    level = np.where(given.labels == "a", 1.0, 0.0)[:, None] + np.zeros_like(given.stimuli)
+    assert not has_stimuli(replace(given, stimuli=level)), "nothing rises or falls"
     assert not has_stimuli(replace(given, stimuli=np.where(given.labels[:, None] == "a", np.nan, given.stimuli)))
     assert not has_stimuli(replace(given, stimuli=np.ones_like(given.stimuli))), "all labels were shown the same"
 

@@ -51,11 +51,11 @@ N_CHANS, N_WINDOWS = 8, 16
 OFF = dict.fromkeys(asdict(EEGLossConfig()), 0.0)
 
 
-def records(n_chans: int = N_CHANS) -> list[dict[str, Any]]:
-    """24 windows of 2 s. Every fourth lacks two electrodes; every sixth has no label, and neither a stimulus."""
+def records(n_chans: int = N_CHANS, n: int = 24) -> list[dict[str, Any]]:
+    """`n` windows of 2 s. Every fourth lacks two electrodes; every sixth has no label, and neither a stimulus."""
     with np.load(CVEP) as data:
-        scaled = data["x"][:24].astype(np.float32)
-        labels, names, codes = data["label"][:24].tolist(), data["ch"].tolist(), data["codes"]
+        scaled = data["x"][:n].astype(np.float32)
+        labels, names, codes = data["label"][:n].tolist(), data["ch"].tolist(), data["codes"]
     scaled = resample_poly(scaled, 5, 6, axis=-1)[..., :400]
     scaled /= np.diff(np.percentile(scaled, [25, 75])) / 1.349
     made = []
@@ -74,8 +74,9 @@ def records(n_chans: int = N_CHANS) -> list[dict[str, Any]]:
 
 
 def write_samples(folder: Path, made: list[dict[str, Any]], **preprocess: Any) -> Path:
-    write_shard(shard_path(folder, "train", 0), made[:16], required=("json", "npy"))
-    write_shard(shard_path(folder, "validation", 0), made[16:], required=("json", "npy"))
+    n_train = len(made) * 2 // 3
+    write_shard(shard_path(folder, "train", 0), made[:n_train], required=("json", "npy"))
+    write_shard(shard_path(folder, "validation", 0), made[n_train:], required=("json", "npy"))
     labels = {"train": dict.fromkeys("xyz", 5)}
     write_manifest(folder, preprocess=Preprocess(**preprocess).to_json(), labels=labels)
     return folder
@@ -354,7 +355,7 @@ def test_semantic_numbers_are_fitted_to_what_the_network_makes_of_a_window(folde
     network = telling_labels(made.build().eval().network)
     network.encoder.context = None
     trials = list(made._labelled("cvep"))
-    given, evidence, n = _set_trials(network, trials), network.encoder.evidence, TINY.semantic_dim
+    given, evidence, n = _set_trials(network, trials, 200.0), network.encoder.evidence, TINY.semantic_dim
     torch.nn.init.normal_(evidence.usual_response, std=0.1)
     torch.nn.init.normal_(evidence.usual_power, std=0.1)
     n_steps = 16
@@ -374,7 +375,7 @@ def test_semantic_numbers_are_fitted_to_what_the_network_makes_of_a_window(folde
 
 
 def test_labels_that_a_planted_response_tells_are_in_the_semantic_codes(folder: Path, tmp_path: Path) -> None:
-    made = records()
+    made = records(n=72)
     for record in made:
         if record["json"]["label"] is not None:
             place = 40 + 100 * "xyz".index(record["json"]["label"])
@@ -382,7 +383,10 @@ def test_labels_that_a_planted_response_tells_are_in_the_semantic_codes(folder: 
     planted = stage(write_samples(tmp_path / "cvep", made))
     network = planted.build().eval().network
     validation = planted.mixture.validation["cvep"]
-    new = [(trial, planted.mixture.collate([("cvep", trial)])) for trial in map(validation.__getitem__, range(8))]
+    new = [
+        (trial, planted.mixture.collate([("cvep", trial)]))
+        for trial in map(validation.__getitem__, range(len(validation)))
+    ]
     for trials in (list(planted._labelled("cvep")), new):
         right = [
             "xyz"[int(_codes(network, batch)[TINY.waveform_dim :][:3].argmax())] == trial.label
@@ -430,7 +434,9 @@ def test_training_reads_a_trial_by_what_was_fitted_without_it_and_so_do_tokens(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = stage(folder)
-    n_trials = len(list(made._labelled("cvep")))
+    windows, trials = made.mixture.train["cvep"], [trial for trial, _ in made._labelled("cvep")]
+    n_trials = len(trials)
+    folds_of = np.array([0 if trial.recording == "r1" else i % 2 for i, trial in enumerate(trials)])
 
     def fitted(evidence: Evidence, sets: Any, seed: int) -> tuple[list[Evidence], dict[str, np.ndarray]]:
         assert [len(trials.labels) for _, trials in sets] == [n_trials]
@@ -438,12 +444,14 @@ def test_training_reads_a_trial_by_what_was_fitted_without_it_and_so_do_tokens(
         for of in (evidence, *folds):
             of.of_responses.same_set[:2, :2] = of.of_responses.trust[1:] = 1.0
             torch.nn.init.normal_(of.templates, std=0.05)
-        return folds, {"cvep": np.arange(n_trials) % 2}
+        return folds, {"cvep": folds_of}
 
     monkeypatch.setattr("neuroleon.training.stages.eeg_tokenizer.fit_evidence", fitted)
     module = started(made).eval()
     batch = made.batch(1)
     assert set(batch["fold"].tolist()) == {-1, 0, 1}, "windows without a label are in no fold"
+    assert made.mixture.folds["cvep"]["r1"] == 0, "of a recording that is whole in one fold, every window is"
+    assert not {"r0", "r2", "r3"} & set(made.mixture.folds["cvep"])
     given = [batch[name] for name in ("eeg", "electrodes", "known", "valid")]
     with torch.no_grad():
         latents = module.latents(batch, *given)
@@ -457,15 +465,14 @@ def test_training_reads_a_trial_by_what_was_fitted_without_it_and_so_do_tokens(
     with atomic_folder(tmp_path / "eeg") as temporary:
         made.export(module, temporary)
     tokenizer, cross_fit = EEGTokenizer.load(tmp_path / "eeg"), CrossFit.load(tmp_path / "eeg")
-    split, windows = made.mixture.train["cvep"].reader.fingerprint, made.mixture.train["cvep"]
     differ = 0
-    for i, (trial, _) in enumerate(made._labelled("cvep")):
-        of_fold = cross_fit.of(split, trial.key)
-        assert of_fold is cross_fit.tokenizers[i % 2]
+    for trial, fold in zip(trials, folds_of, strict=True):
+        of_fold = cross_fit.of(windows.reader.fingerprint, trial.key, trial.recording)
+        assert of_fold is cross_fit.tokenizers[fold]
         window = windows.window(next(k for k in range(len(windows)) if windows[k].key == trial.key))
         differ += not np.array_equal(*(of.encode_windows([window])[0].ids for of in (of_fold, tokenizer)))
     assert differ > n_trials / 2
-    assert cross_fit.of(made.mixture.validation["cvep"].reader.fingerprint, trial.key) is None
+    assert cross_fit.of(made.mixture.validation["cvep"].reader.fingerprint, trials[0].key, "r1") is None
     copy_without_folds(tmp_path / "eeg", tmp_path / "model")
     assert EEGTokenizer.load(tmp_path / "model").fingerprint == tokenizer.fingerprint
     assert CrossFit.load(tmp_path / "model") == CrossFit()
