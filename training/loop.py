@@ -167,7 +167,8 @@ class Trainer:
             return final
         finally:
             faulthandler.cancel_dump_traceback_later()
-            signal.signal(signal.SIGTERM, before)
+            if not self.sigterm:  # a process that was told to end is told nothing new, and ends as if all was well
+                signal.signal(signal.SIGTERM, before)
             self.log.close()
             self.held.close()
             self.accelerator.end_training()
