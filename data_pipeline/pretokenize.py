@@ -165,7 +165,7 @@ def _tokenize_folders(
         if tokenizers.cross_fit is not None and readers["train"].fingerprint in tokenizers.cross_fit.folds:
             logger.info(f"{folder.name}: training samples are tokenized by what their recordings had no part in")
         else:
-            logger.info(f"{folder.name}: tokenized by the EEG tokenizer of all; it does not know these very samples")
+            logger.info(f"{folder.name}: no fold of the EEG tokenizer's cross-fit/ is of these very samples")
     shards = list(chain.from_iterable(of_folder.values()))
     _run(shards, tokenizers, launch, out / ".tasks")
     for source, (folder, made) in zip(samples, of_folder.items(), strict=True):

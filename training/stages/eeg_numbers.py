@@ -68,50 +68,56 @@ class LogOdds:
         return LogOdds(weights=weights, mean=self.mean, bias=bias, subjects=self.subjects)
 
 
-class Responses:
-    """Numbers of the field, each place of a window with weights of its own: evidence adds up."""
+class FieldNumbers:
+    """The field of the steps of all trials, less the mean of some `rows` of them; what is read of it adds up."""
 
-    name = "responses"
-
-    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
-        """Of all trials, by numbers that are made of some `rows` of them."""
+    def __init__(self, trials: SetTrials, rows: np.ndarray) -> None:
         self._trials, self._rows = trials, rows
-        self.known = self.known_of(trials)
-        self._mean = mean(trials.steps[rows], self.known[rows], over=0)
-        self._centred = np.where(self.known[..., None], trials.steps - self._mean, np.float32(0.0))
-        self._heard = _heard(self._centred, self.known, trials, rows, seed)
-        self.of_trials = (self._centred @ self._heard.T).reshape(len(self._centred), -1).astype(np.float64)
+        self._known = self.known_of(trials)
+        self._mean = _mean(trials.steps[rows], self._known[rows], over=0)
+        self._centred = np.where(self._known[..., None], trials.steps - self._mean, np.float32(0.0))
 
     @staticmethod
     def known_of(trials: SetTrials) -> np.ndarray:
         """Which steps there are: (n, P) bool."""
         return np.isfinite(trials.steps).all(axis=2)
 
-    def fitted(self) -> LogOdds:
-        """To the labels of the trials that it is made of."""
-        rows, bias = regression(self.of_trials, self._trials.labels, self._rows, C_OF_RESPONSES)
-        return self._log_odds([rows], bias, ())
-
-    def _log_odds(self, rows: list[np.ndarray], bias: np.ndarray, subjects: tuple[str, ...]) -> LogOdds:
-        """rows (L, P * H) of all, or of everybody else and then of `subjects`."""
-        by_place = [of.reshape(len(of), PLACES, len(self._heard)).transpose(1, 2, 0) for of in rows]
-        weights = np.stack([np.einsum("hk,phl->pkl", self._heard, of.astype(np.float32)) for of in by_place])
-        return LogOdds(weights=weights if subjects else weights[0], mean=self._mean, bias=bias, subjects=subjects)
+    def _log_odds(self, weights: list[np.ndarray], bias: np.ndarray, subjects: tuple[str, ...]) -> LogOdds:
+        """Weights (P, K, L) of all, or of everybody else and then of `subjects`."""
+        stacked = np.stack(weights) if subjects else weights[0]
+        return LogOdds(weights=stacked, mean=self._mean, bias=bias, subjects=subjects)
 
     def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
         """Log-odds of some trials after each step (n, P, L)."""
-        return responses_so_far(self._centred, found, self._trials.subjects, trials)
+        whose, weights = self._trials.subjects[trials], found.weights if found.subjects else found.weights[None]
+        of_weights = np.array([1 + found.subjects.index(name) if name in found.subjects else 0 for name in whose])
+        log_odds = np.empty((len(trials), PLACES, len(found.bias)), np.float32)
+        for k in np.unique(of_weights):
+            rows = np.flatnonzero(of_weights == k)
+            log_odds[rows] = np.einsum("npk,pkl->npl", self._centred[trials[rows]], weights[k], optimize=True)
+        return log_odds.cumsum(axis=1) + found.bias
 
 
-def responses_so_far(centred: np.ndarray, found: LogOdds, whose: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """What was `found` makes of some trials of `centred` (n, P, K), of people `whose` (n,): (n, P, L), step by step."""
-    weights = found.weights if found.subjects else found.weights[None]
-    of_weights = np.array([1 + found.subjects.index(name) if name in found.subjects else 0 for name in whose[trials]])
-    log_odds = np.empty((len(trials), centred.shape[1], len(found.bias)), np.float32)
-    for k in np.unique(of_weights):
-        rows = np.flatnonzero(of_weights == k)
-        log_odds[rows] = np.einsum("npk,pkl->npl", centred[trials[rows]], weights[k], optimize=True)
-    return log_odds.cumsum(axis=1) + found.bias
+class Responses(FieldNumbers):
+    """Numbers of the field, each place of a window with weights of its own."""
+
+    name = "responses"
+
+    def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
+        """Of all trials, by numbers that are made of some `rows` of them."""
+        super().__init__(trials, rows)
+        self._heard = _heard(self._centred, self._known, trials, rows, seed)
+        self.of_trials = (self._centred @ self._heard.T).reshape(len(self._centred), -1).astype(np.float64)
+
+    def fitted(self) -> LogOdds:
+        """To the labels of the trials that it is made of."""
+        rows, bias = regression(self.of_trials, self._trials.labels, self._rows, C_OF_RESPONSES)
+        return self._log_odds([self._by_place(rows)], bias, ())
+
+    def _by_place(self, rows: np.ndarray) -> np.ndarray:
+        """(L, P * H) -> weights (P, K, L)."""
+        by_place = rows.reshape(len(rows), PLACES, len(self._heard)).transpose(1, 2, 0)
+        return np.einsum("hk,phl->pkl", self._heard, by_place.astype(np.float32))
 
 
 class OwnResponses(Responses):
@@ -127,7 +133,8 @@ class OwnResponses(Responses):
         numbers = np.concatenate([self.of_trials, *own], axis=1)
         found, bias = regression(numbers, self._trials.labels, self._rows, C_OF_RESPONSES)
         shared, *of_people = np.split(found, 1 + len(subjects), axis=1)
-        return self._log_odds([shared, *(shared + OWN_LOUDNESS * rows for rows in of_people)], bias, subjects)
+        rows = [shared, *(shared + OWN_LOUDNESS * own_rows for own_rows in of_people)]
+        return self._log_odds([self._by_place(of) for of in rows], bias, subjects)
 
 
 class Rhythms:
@@ -139,7 +146,7 @@ class Rhythms:
         """Of all trials, in units that are made of some `rows` of them."""
         self._trials, self._rows = trials, rows
         self.known = self.known_of(trials)
-        means = mean(trials.rhythms[rows], self.known[rows], over=1)
+        means = _mean(trials.rhythms[rows], self.known[rows], over=1)
         if self.known[rows].any():
             means = means[self.known[rows].any(axis=1)]
         self._mean = means.mean(axis=0)
@@ -153,7 +160,7 @@ class Rhythms:
 
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of."""
-        of_trials = (mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
+        of_trials = (_mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
         rows, bias = regression(of_trials, self._trials.labels, self._rows, C_OF_RHYTHMS)
         weights = (rows / self._unit).T
         return LogOdds(weights=weights, mean=self._mean, bias=bias)
@@ -189,7 +196,7 @@ def _heard(centred: np.ndarray, known: np.ndarray, trials: SetTrials, rows: np.n
     return heard.float().numpy()
 
 
-def mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:
+def _mean(numbers: np.ndarray, known: np.ndarray, over: int) -> np.ndarray:
     """Mean over trials (0) or steps (1) of what is known, 0 where nothing is."""
     total = np.where(known[..., None], numbers, 0.0).sum(axis=over)
     return np.asarray(total / known.sum(axis=over).clip(1)[..., None], dtype=np.float32)

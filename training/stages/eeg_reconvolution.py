@@ -20,11 +20,9 @@ from neuroleon.tokenizers.eeg.spatial import HARMONICS
 from neuroleon.training.stages.eeg_numbers import (
     C_OF_RESPONSES,
     OWN_LOUDNESS,
+    FieldNumbers,
     LogOdds,
-    Responses,
     SetTrials,
-    mean,
-    responses_so_far,
 )
 
 FILTERS = 8  # spatial ones, by which responses are loudest
@@ -53,17 +51,14 @@ def _tracks(trials: SetTrials) -> np.ndarray:
         )
 
 
-class Reconvolved:
+class Reconvolved(FieldNumbers):
     """What rises and falls of the stimulus evoke, read from all labels together."""
 
     name = "reconvolution of the stimulus"
 
     def __init__(self, trials: SetTrials, rows: np.ndarray, seed: int) -> None:
         """Of all trials, by spatial filters that are made of some `rows` of them."""
-        self._trials, self._rows = trials, rows
-        self.known = self.known_of(trials)
-        self._mean = mean(trials.steps[rows], self.known[rows], over=0)
-        self._centred = np.where(self.known[..., None], trials.steps - self._mean, np.float32(0.0))
+        super().__init__(trials, rows)
         lags = np.unique(np.round(LAGS_S * trials.sfreq).astype(int)).tolist()
         self._events = _uncorrelated(_shifted_events(_tracks(trials), lags))
         field = _as_field(self._centred)
@@ -71,8 +66,6 @@ class Reconvolved:
         heard = np.einsum("nkt,ck->nct", field, self._filters, optimize=True)
         numbers = np.einsum("nct,glt->nlgc", heard, self._events, optimize=True)
         self._of_trials = rearrange(numbers, "n l g c -> n l (g c)")
-
-    known_of = staticmethod(Responses.known_of)
 
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of."""
@@ -87,18 +80,13 @@ class Reconvolved:
         unit = numbers.std().clip(1e-12)
         numbers /= unit
         found, bias = _conditional_logit(numbers, labels[self._rows], of_people, len(labels))
-        weights = np.stack([self._templates(of / unit) for of in found])
-        return LogOdds(weights=weights if subjects else weights[0], mean=self._mean, bias=bias, subjects=subjects)
+        return self._log_odds([self._templates(of / unit) for of in found], bias, subjects)
 
     def _templates(self, evoked: np.ndarray) -> np.ndarray:
         """What uncorrelated events evoke (G * C,) -> the response to each label's stimulus, as weights (P, K, L)."""
         by_lag = evoked.reshape(-1, len(self._filters))
         response = np.einsum("glt,gc,ck->lkt", self._events, by_lag, self._filters, optimize=True)
         return rearrange(response, "l k (p t) -> p (k t) l", p=PLACES)
-
-    def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
-        """Log-odds of some trials after each step (n, P, L)."""
-        return responses_so_far(self._centred, found, self._trials.subjects, trials)
 
 
 class OwnReconvolved(Reconvolved):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from planted_trials import CONFIG, N_FEATURES, STEPS, accuracy, people, posterior, some, trials
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
 from neuroleon.training.stages import eeg_evidence
@@ -21,57 +21,8 @@ from neuroleon.training.stages.eeg_numbers import (
     OwnResponses,
     Responses,
     Rhythms,
-    SetTrials,
 )
-from neuroleon.training.stages.eeg_reconvolution import OwnReconvolved, Reconvolved, has_stimuli
-
-# a step is one sample, so that its field is few numbers
-CONFIG = EEGTokenizerConfig(step_samples=1, sources=4, dim=32, heads=2, levels=3, codes=16, code_dim=16, semantic_dim=6)
-N_FEATURES = 5 * 45
-STEPS = 16
-
-
-def trials(
-    n: int, n_labels: int = 3, response: float = 0.0, rhythm: float = 0.0, *, seed: int = 0, names: str = "abc"
-) -> SetTrials:
-    """Trials of 2 s, in noise of 1; the response of a label is a number of the field at one place, its rhythm one
-    feature of every step, in noise of 1 that a trial keeps and noise of 2 that each step has anew."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(n_labels, size=n)
-    steps = np.full((n, PLACES, HARMONICS), np.nan, np.float32)
-    steps[:, :STEPS] = rng.standard_normal((n, STEPS, HARMONICS)) + 5.0
-    rhythms = rng.standard_normal((n, 1, N_FEATURES)) + 2.0 * rng.standard_normal((n, STEPS, N_FEATURES)) - 2
-    steps[np.arange(n), 3 + labels, 1 + labels] += response
-    rhythms[np.arange(n), :, 10 * labels] += rhythm
-    return SetTrials(
-        steps=steps,
-        rhythms=rhythms.astype(np.float32),
-        loudness=np.ones(N_FEATURES, np.float32),
-        stimuli=np.full((n, PLACES), np.nan, np.float32),
-        sfreq=200.0,
-        labels=np.array(list(names))[labels],
-        subjects=np.repeat("someone", n),
-        recordings=np.repeat(["one", "two", "three"], -(-n // 3))[:n],
-    )
-
-
-def some(given: SetTrials, which: np.ndarray) -> SetTrials:
-    rows = {name: numbers[which] for name, numbers in vars(given).items() if name not in ("loudness", "sfreq")}
-    return replace(given, **rows)
-
-
-def posterior(evidence: Evidence, given: SetTrials) -> tuple[np.ndarray, np.ndarray]:
-    """Semantic numbers (n, STEPS, S) of responses and of rhythms."""
-    steps, power = torch.from_numpy(given.steps[:, :STEPS]), torch.from_numpy(given.rhythms)
-    exists = torch.ones(len(steps), STEPS, dtype=torch.bool)
-    evidence.numbers = lambda field, valid: (steps, power, exists)  # type: ignore[method-assign]
-    subject = evidence.indices(given.subjects.tolist())
-    of_responses, of_rhythms = evidence(torch.zeros(0), torch.zeros(0), exists, subject).chunk(2, dim=-1)
-    return of_responses.numpy(), of_rhythms.numpy()
-
-
-def accuracy(numbers: np.ndarray, labels: np.ndarray, names: str = "abc") -> float:
-    return float((np.array(list(names))[numbers.argmax(axis=1)] == labels).mean())
+from neuroleon.training.stages.eeg_reconvolution import OwnReconvolved, Reconvolved
 
 
 def test_labels_are_read_by_the_kind_of_numbers_that_tells_them_and_not_where_none_does() -> None:
@@ -277,18 +228,6 @@ def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
     assert np.abs(before.without[1].weights - after.without[1].weights).max() > 1e-4
 
 
-def people(n: int, own: float = 4.0, *, shared: float = 0.0, seed: int = 0) -> SetTrials:
-    """Trials of two people in three recordings each, who respond to the same label at different places."""
-    given = trials(n, response=shared, seed=seed)
-    order = np.arange(n)
-    given.subjects[:] = np.array(["ann", "bob"])[order % 2]
-    given.recordings[:] = np.array(["one", "two", "three", "four", "five", "six"])[order % 6]
-    label = np.unique(given.labels, return_inverse=True)[1]
-    place = np.where(given.subjects == "ann", 3 + label, 9 - label)
-    given.steps[order, place, 5] += own
-    return given
-
-
 def test_responses_of_peoples_own_are_read_where_the_person_is_told() -> None:
     """Of somebody else, and where nobody is told, what all share says what it said."""
     given, new = people(600, own=2.5, shared=1.0, seed=1), people(300, own=2.5, shared=1.0, seed=2)
@@ -419,91 +358,6 @@ def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each
     np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
 
 
-# --- what a known stimulus evokes
-
-
-LETTERS = "abcdefghijklmnopqrst"
-
-
-def shown(n: int, n_labels: int = 20, *, loud: float = 1.0, own: bool = False, seed: int = 0) -> SetTrials:
-    """Trials in which every rise of the label's stimulus evokes one response, every fall its opposite 20 ms later; in
-    people's own way, the second person responds 60 ms later than the first, and upside down at one time; noise of 1."""
-    rng = np.random.default_rng(seed)
-    tracks = np.random.default_rng(99).integers(2, size=(n_labels, PLACES)).astype(np.float32)
-    given = trials(n, seed=seed)
-    label = np.arange(n) % n_labels
-    given.labels[:] = np.array(list(LETTERS))[label]
-    given.steps[:] = rng.standard_normal(given.steps.shape)
-    given.stimuli[:] = tracks[label]
-    order = np.arange(n) // n_labels
-    given.recordings[:] = np.array(["one", "two", "three", "four"])[order % 4]
-    given.subjects[:] = np.array(["ann", "bob"])[order % 2]
-    change = np.diff(tracks, axis=1, prepend=tracks[:, :1])
-    for sign, lags in ((1.0, (2, 4)), (-1.0, (4, 6))):
-        event = (sign * change).clip(min=0.0)
-        for name in ("ann", "bob"):
-            later, flip = (6, -1.0) if own and name == "bob" else (0, 1.0)
-            response = _later(event, lags[0] + later) + flip * _later(event, lags[1] + later)
-            of = given.subjects == name
-            given.steps[of, :, 7] += sign * loud * response[label[of]]
-    return given
-
-
-def _later(event: np.ndarray, lag: int) -> np.ndarray:
-    return np.pad(event, ((0, 0), (lag, 0)))[:, :PLACES]
-
-
-def test_a_response_that_all_labels_share_is_found_from_few_trials_of_each() -> None:
-    """Two trials of each label are too few to know the response to each, and enough to know that to a rise."""
-    given = replace(shown(80, loud=0.6, seed=1), subjects=np.repeat("someone", 80))
-    folds = [(np.arange(40), np.arange(40, 80)), (np.arange(40, 80), np.arange(40))]
-    alone, together = (_fit(kind, given, folds, 0, "set") for kind in (Responses, Reconvolved))
-    assert accuracy(together.outside[:, -1], given.labels, LETTERS) > 0.2
-    assert (
-        accuracy(together.outside[:, -1], given.labels, LETTERS)
-        > accuracy(alone.outside[:, -1], given.labels, LETTERS) + 0.08
-    )
-
-
-def test_the_response_to_rises_and_falls_is_the_one_that_was_planted() -> None:
-    given = replace(shown(600, loud=0.5, seed=1), subjects=np.repeat("someone", 600))
-    weights = Reconvolved(given, np.arange(600), seed=0).fitted().weights  # (P, K, L)
-    change = np.diff(np.stack([given.stimuli[given.labels == name][0] for name in LETTERS]), axis=1, prepend=0.0)
-    change[:, 0] = 0.0
-    rises, falls = change.clip(min=0.0), (-change).clip(min=0.0)
-    planted = _later(rises, 2) + _later(rises, 4) - _later(falls, 4) - _later(falls, 6)
-    planted = planted - planted.mean(axis=0)
-    assert np.corrcoef(weights[:, 7].T.ravel(), planted.ravel())[0, 1] > 0.97
-    assert np.square(weights[:, 7]).sum() > 0.8 * np.square(weights).sum()
-
-
-def test_what_a_stimulus_evokes_in_people_is_their_own() -> None:
-    """It tells more of their labels than their responses to each, and nothing where it is taken for another's."""
-    given, new = (shown(400, loud=0.8, own=True, seed=seed) for seed in (1, 2))
-    swapped = replace(new, subjects=np.where(new.subjects == "ann", "bob", "ann"))
-    told = {}
-    for stimuli in (given.stimuli, np.full_like(given.stimuli, np.nan)):
-        evidence = Evidence(replace(CONFIG, semantic_dim=20))
-        fit_evidence(evidence, [("set", replace(given, stimuli=stimuli))], seed=0)
-        told[bool(np.isfinite(stimuli).all())] = [
-            accuracy(posterior_of_all(evidence, of)[:, -1, :20], of.labels, LETTERS) for of in (new, swapped)
-        ]
-        assert evidence.subjects == ("ann", "bob")
-    assert told[True][0] > told[False][0] + 0.05
-    assert told[True][1] < told[True][0] - 0.3
-
-
-def test_labels_are_told_more_where_what_was_shown_is_known() -> None:
-    given = replace(shown(80, loud=0.6, seed=2), subjects=np.repeat("someone", 80))
-    big = replace(CONFIG, semantic_dim=20)
-    evidence, without = Evidence(big), Evidence(big)
-    fit_evidence(evidence, [("set", given)], seed=0)
-    fit_evidence(without, [("set", replace(given, stimuli=np.full_like(given.stimuli, np.nan)))], seed=0)
-    new = shown(400, loud=0.6, seed=3)
-    told, less = (accuracy(posterior_of_all(of, new)[:, -1, :20], new.labels, LETTERS) for of in (evidence, without))
-    assert told > less + 0.1
-
-
 def test_a_person_read_by_fewer_numbers_than_there_are_still_has_a_usual_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -518,46 +372,6 @@ def test_a_person_read_by_fewer_numbers_than_there_are_still_has_a_usual_respons
     mean = torch.from_numpy(np.nan_to_num(given.steps.mean(axis=0, keepdims=True)))[:, :STEPS]
     said = evidence.own(mean, torch.tensor([0]))
     assert said.abs().max() < 1e-2 * evidence.own.usual.abs().max()
-
-
-def test_a_stimulus_that_evokes_nothing_leaves_what_labels_are_read_by() -> None:
-    given = trials(300, response=1.5, seed=1)
-    tracks = np.random.default_rng(0).integers(2, size=(3, PLACES)).astype(np.float32)
-    stimuli = tracks[np.unique(given.labels, return_inverse=True)[1]]
-    with_stimuli, without = Evidence(CONFIG), Evidence(CONFIG)
-    fit_evidence(with_stimuli, [("set", replace(given, stimuli=stimuli))], seed=0)
-    fit_evidence(without, [("set", given)], seed=0)
-    torch.testing.assert_close(with_stimuli.templates, without.templates)
-
-
-def test_stimuli_are_those_of_labels_or_none() -> None:
-    given = shown(60)
-    assert has_stimuli(given)
-    shorter = replace(given, stimuli=given.stimuli.copy())
-    shorter.stimuli[::2, 20:] = np.nan
-    shorter.stimuli[1] = np.nan
-    assert has_stimuli(shorter), "trials may be shorter, or lack it, where another trial of the label has it"
-    jittered = replace(given, stimuli=given.stimuli.copy())
-    jittered.stimuli[5] = np.roll(given.stimuli[5], 1)
-    assert has_stimuli(jittered), "onsets may be off by a sample"
-    another = replace(given, stimuli=np.random.default_rng(0).permutation(given.stimuli))
-    assert not has_stimuli(another), "trials of one label were shown different things"
-    level = np.where(given.labels == "a", 1.0, 0.0)[:, None] + np.zeros_like(given.stimuli)
-    assert not has_stimuli(replace(given, stimuli=level)), "nothing rises or falls"
-    assert not has_stimuli(replace(given, stimuli=np.where(given.labels[:, None] == "a", np.nan, given.stimuli)))
-    assert not has_stimuli(replace(given, stimuli=np.ones_like(given.stimuli))), "all labels were shown the same"
-
-
-def posterior_of_all(evidence: Evidence, given: SetTrials) -> np.ndarray:
-    """Semantic numbers (n, PLACES, S) of responses."""
-    steps, exists = torch.from_numpy(given.steps), torch.ones(len(given.steps), PLACES, dtype=torch.bool)
-    power = torch.zeros(*steps.shape[:2], N_FEATURES)
-    evidence.numbers = lambda field, valid: (steps, power, exists)  # type: ignore[method-assign]
-    found = evidence(torch.zeros(0), torch.zeros(0), exists, evidence.indices(given.subjects.tolist()))
-    return np.asarray(found.chunk(2, dim=-1)[0].numpy())
-
-
-# --- and the rest
 
 
 def test_power_that_is_to_be_heard_louder_is() -> None:
