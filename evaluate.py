@@ -1,8 +1,9 @@
-"""Evaluate a model beside its controls, an EEG tokenizer beside simpler codecs, or put two reports side by side.
+"""Evaluate a model beside its controls, an EEG tokenizer beside simpler codecs, or put reports side by side.
 
 python evaluate.py --model DIR --samples DIR ... --out DIR                a model
 python evaluate.py tokenizer --tokenizer DIR --samples DIR ... --out DIR  an EEG tokenizer
 python evaluate.py compare REPORT_A REPORT_B [--out DIR]                  two reports of models
+python evaluate.py seeds REPORT REPORT ... [--out DIR]                    models that differ in their seed alone
 """
 
 import sys
@@ -157,6 +158,20 @@ def compare_parser() -> ArgumentParser:
     return parser
 
 
+def seeds_parser() -> ArgumentParser:
+    """The command line of reports of retrained models."""
+    parser = ArgumentParser(
+        prog="evaluate.py seeds",
+        exit_on_error=False,
+        formatter_class=RawDescriptionHelpFormatter,
+        description="How far the numbers of models lie apart that were trained in the same way from other seeds:\n"
+        "their mean, their spread, and whether they lie within the interval of the first.",
+    )
+    parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="folders that evaluate.py wrote")
+    parser.add_argument("--out", type=Path | None, default=None, help="folder for seeds.html, .md and .json")
+    return parser
+
+
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Any:
     """Read the command line.
 
@@ -244,17 +259,30 @@ def evaluate_baselines(argv: Sequence[str]) -> None:
 def compare_reports(argv: Sequence[str]) -> None:
     """Two reports side by side."""
     given = parse(compare_parser(), argv)
-    from neuroleon.evaluation.compare import COMPARISON, compare_folders, page_of, write_comparison
-    from neuroleon.evaluation.page import as_markdown
-    from neuroleon.evaluation.report import require_free
+    from neuroleon.evaluation.compare import compare_folders, page_of
 
-    if given.out is not None:
-        require_free(given.out, COMPARISON)
     found = compare_folders(given.first, given.second)
-    print(as_markdown(page_of(found)), end="")
-    if given.out is not None:
-        write_comparison(found, given.out)
-        print(f"\ncomparison: {given.out / 'comparison.html'}")
+    show("comparison", found, page_of(found), given.out)
+
+
+def seeds_of_reports(argv: Sequence[str]) -> None:
+    """Reports of models that differ in their seed."""
+    given = parse(seeds_parser(), argv)
+    from neuroleon.evaluation.seeds import over_seeds, page_of
+
+    found = over_seeds(given.reports)
+    show("seeds", found, page_of(found), given.out)
+
+
+def show(stem: str, found: Any, blocks: Sequence[Any], out: Path | None) -> None:
+    """Print what was found in several reports, and write it where it is wanted."""
+    from neuroleon.evaluation.page import as_markdown
+    from neuroleon.evaluation.report import write_findings
+
+    print(as_markdown(blocks), end="")
+    if out is not None:
+        write_findings(found, stem, blocks, out)
+        print(f"\n{stem}: {out / f'{stem}.html'}")
 
 
 @dataclass(frozen=True)
@@ -270,6 +298,7 @@ COMMANDS = {
     "tokenizer": Command(evaluate_tokenizer, "what an EEG tokenizer keeps, beside simpler codecs"),
     "baselines": Command(evaluate_baselines, "the methods of the field on the same sets, under several splits"),
     "compare": Command(compare_reports, "two reports of models: what got better or worse beyond the intervals"),
+    "seeds": Command(seeds_of_reports, "reports of models trained in the same way from other seeds: mean and spread"),
 }
 
 

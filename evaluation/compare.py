@@ -14,36 +14,17 @@ from typing import Any, Literal
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.common.files import atomic_folder, write_atomic
+from neuroleon.evaluation.numbers import Key, Number, ReadReport, read_numbers
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
-from neuroleon.evaluation.record import NAME, as_text, plain, read_record
-from neuroleon.evaluation.report import require_free, write_page
 from neuroleon.evaluation.stats import Estimate, bootstrap_ci, paired_permutation_p
 from neuroleon.evaluation.words import estimate
 
-COMPARISON = "comparison.json"
-FORMAT = 1
-
-Key = tuple[str, ...]  # set, split, task, metric
 Verdict = Literal["better", "worse", "higher", "lower", "no difference shown"]
 WORDS: dict[str, tuple[Verdict, Verdict]] = {  # better when it is ...: what a rise is, and a fall
     "higher": ("better", "worse"),
     "lower": ("worse", "better"),
     "neither": ("higher", "lower"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number:
-    """One number of one report, on real EEG; `values` of each window, where the report has them.
-
-    `better` is "higher", "lower" or "neither".
-    """
-
-    unit: str
-    better: str
-    real: Estimate
-    values: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +61,7 @@ def compare_folders(first: Path, second: Path, seed: int = 0) -> Compared:
     Raises:
         DataError: one is no report of a readable format, is damaged, or they have no number in common.
     """
-    one, two = _read(first), _read(second)
+    one, two = read_numbers(first), read_numbers(second)
     shared = [key for key in one.numbers if key in two.numbers]
     if not shared:
         raise DataError(
@@ -102,65 +83,6 @@ def compare_folders(first: Path, second: Path, seed: int = 0) -> Compared:
         only_first=tuple(key for key in one.numbers if key not in two.numbers),
         only_second=tuple(key for key in two.numbers if key not in one.numbers),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Side:
-    """What is compared of one report; `trials` and `shards` are by set and split."""
-
-    pairable: bool
-    facts: dict[str, Any]
-    shards: dict[Key, str]
-    trials: dict[Key, dict[str, str]]
-    numbers: dict[Key, Number]
-
-
-def _read(folder: Path) -> _Side:
-    record = read_record(folder)
-    try:
-        places = [(result["recipe"], result["split"]) for result in record["sets"]]
-        return _Side(
-            pairable=record["format"] > 1,
-            facts={name: value for name, value in record.items() if name not in ("format", "sets")},
-            shards={place: result["shards"] for place, result in zip(places, record["sets"], strict=True)},
-            trials={place: result.get("trials", {}) for place, result in zip(places, record["sets"], strict=True)},
-            numbers=dict(_walk(record)),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"{folder / NAME}: a part is missing or not what it should be ({error!r}); evaluate the model again"
-        ) from None
-
-
-def _walk(record: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
-    """Every number of a report: of tasks, of classical methods, and of tokenizers."""
-    for result in record["sets"]:
-        place = (result["recipe"], result["split"])
-        windows = list(result.get("trials", {}))
-        for task in result["tasks"]:
-            columns = task.get("values", {})
-            for row in task["comparisons"]:
-                found = dict(zip(windows, columns.get(row["metric"], [None] * len(windows)), strict=True))
-                values = {key: float(value) for key, value in found.items() if value is not None}
-                yield (*place, task["task"], row["metric"]), _of_row(row, values)
-        for one in result.get("baselines", []):
-            row = one["comparison"]
-            name = (f"{one['method']} ({one['scheme']})", row["metric"])
-            yield (*place, *name), _of_row(row, {})
-        for tokenizer in result["tokenizers"]:
-            for measure, found in tokenizer["measures"].items():
-                yield (*place, f"{tokenizer['modality']} tokenizer", measure), _number(found, "", "neither", {})
-
-
-def _of_row(row: Mapping[str, Any], values: dict[str, float]) -> Number:
-    """Of a row of a table; an older report does not say which side is better, and shares and bits are."""
-    known = "higher" if row["unit"] in ("share", "bits") else "neither"
-    return _number(row["conditions"]["real"], row["unit"], row.get("better", known), values)
-
-
-def _number(found: Mapping[str, Any], unit: str, better: str, values: dict[str, float]) -> Number:
-    numbers = {name: float("nan") if found[name] is None else float(found[name]) for name in ("mean", "low", "high")}
-    return Number(unit=unit, better=better, real=Estimate(**numbers), values=values)
 
 
 def _difference(key: Key, one: Number, two: Number, trials: Mapping[str, str], seed: int) -> Difference:
@@ -190,7 +112,7 @@ def _difference(key: Key, one: Number, two: Number, trials: Mapping[str, str], s
     )
 
 
-def _remarks(one: _Side, two: _Side, shared: Sequence[Key]) -> Iterator[str]:
+def _remarks(one: ReadReport, two: ReadReport, shared: Sequence[Key]) -> Iterator[str]:
     for place in dict.fromkeys(key[:2] for key in shared):
         if one.shards[place] != two.shards[place]:
             yield (
@@ -199,18 +121,6 @@ def _remarks(one: _Side, two: _Side, shared: Sequence[Key]) -> Iterator[str]:
             )
     if not (one.pairable and two.pairable):
         yield "A report of format 1 has no values of single windows: only intervals are compared."
-
-
-def write_comparison(found: Compared, out: Path) -> None:
-    """Write comparison.html, comparison.md and comparison.json to the folder `out`; an earlier comparison is replaced.
-
-    Raises:
-        ConfigError: `out` holds something else.
-    """
-    require_free(out, COMPARISON)
-    with atomic_folder(out) as folder:
-        write_atomic(folder / COMPARISON, as_text({"format": FORMAT, **plain(found)}))
-        write_page(folder, "comparison", page_of(found))
 
 
 def page_of(found: Compared) -> list[Block]:

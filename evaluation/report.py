@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import atomic_folder, write_atomic
 from neuroleon.evaluation.page import FIGURES, Block, as_markdown, pictures
 from neuroleon.evaluation.page_html import as_html
-from neuroleon.evaluation.record import NAME, as_record, as_text
+from neuroleon.evaluation.record import NAME, as_record, as_text, plain
 from neuroleon.evaluation.results import Report
 from neuroleon.evaluation.sections import page_of
+
+FINDINGS_FORMAT = 1
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -22,6 +25,19 @@ def write_report(report: Report, out: Path) -> None:
     with atomic_folder(out) as folder:
         write_atomic(folder / NAME, as_text(as_record(report)))
         write_page(folder, "report", page_of(report))
+
+
+def write_findings(found: Any, stem: str, blocks: Sequence[Block], out: Path) -> None:
+    """Write what was found in several reports: `stem`.json, .md and .html in the folder `out`; an earlier one is
+    replaced.
+
+    Raises:
+        ConfigError: `out` holds something else.
+    """
+    require_free(out, f"{stem}.json")
+    with atomic_folder(out) as folder:
+        write_atomic(folder / f"{stem}.json", as_text({"format": FINDINGS_FORMAT, **plain(found)}))
+        write_page(folder, stem, blocks)
 
 
 def write_page(folder: Path, stem: str, blocks: Sequence[Block]) -> None:

@@ -2,15 +2,22 @@
 # From raw recordings to an evaluation report, by the documented commands only. models/default was made by these
 # commands as they were at 84e60bb; since then tokens are cross-fitted and labels read by reconvolution too.
 #
-#   examples/from_raw_to_report.sh [--short | --restricted] [DATA] [OUT]
+#   examples/from_raw_to_report.sh [--short | --restricted] [--seed N] [DATA] [OUT]
 #
 # --short: two sets and a few steps, to see that the path works (minutes); the model knows nothing then.
 # --restricted: the sets whose licence lets nobody pass their weights on (ssvep40, vep_edf): docs/results/restricted.
+# --seed: of everything that is trained (0); `evaluate.py seeds` puts the reports of several seeds beside each other.
 # Every step can be repeated: what is finished is not done again, and training goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-kind=default
-case "${1:-}" in --short | --restricted) kind=${1#--}; shift ;; esac
+kind=default seed=0
+while [[ "${1:-}" == --* ]]; do
+  case "$1" in
+    --short | --restricted) kind=${1#--}; shift ;;
+    --seed) seed=${2:?--seed needs a number}; shift 2 ;;
+    *) echo "$1 is no option; see the first lines of $0" >&2; exit 2 ;;
+  esac
+done
 data=${1:-../shared/data} out=${2:-runs/$kind} python=${PYTHON:-python}
 
 sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 muse_field eegmat)
@@ -52,18 +59,18 @@ for set in "${sets[@]}" "${eeg_only[@]}"; do
   [ "$set" = eegmmidb ] && from=$out/repaired
   $python prepare.py samples --recipe "$set" --data "$from" --out "$out/samples"
 done
-$python train.py text-tokenizer --config configs/text-tokenizer.yaml --samples "$samples" \
+$python train.py text-tokenizer --config configs/text-tokenizer.yaml --seed "$seed" --samples "$samples" \
   --out "$out/text" --export "$out/tokenizers/text"
-$python train.py image-tokenizer --config configs/image-tokenizer.yaml --samples "$samples" --pictures "$photos" \
-  --resume auto --out "$out/image" --export "$out/tokenizers/image" "${image[@]}"
-$python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --data.samples "$recordings" --data.aligned "$aligned" \
-  --data.weights "$weights" --resume auto --out "$out/eeg" --export "$out/tokenizers/eeg" "${eeg[@]}"
+$python train.py image-tokenizer --config configs/image-tokenizer.yaml --seed "$seed" --samples "$samples" \
+  --pictures "$photos" --resume auto --out "$out/image" --export "$out/tokenizers/image" "${image[@]}"
+$python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --seed "$seed" --data.samples "$recordings" \
+  --data.aligned "$aligned" --data.weights "$weights" --resume auto --out "$out/eeg" --export "$out/tokenizers/eeg" "${eeg[@]}"
 $python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
-  --out "$out/tokens" "${tokens[@]}"
-$python train.py pretrain --config configs/pretrain.yaml --data.tokens "$shards" --data.samples "$samples" \
+  --out "$out/tokens" --seed "$seed" "${tokens[@]}"
+$python train.py pretrain --config configs/pretrain.yaml --seed "$seed" --data.tokens "$shards" --data.samples "$samples" \
   --data.tokenizers "$out/tokenizers" --data.recipes "$recipes" --resume auto --out "$out/pretrained" "${model[@]}"
-$python train.py finetune --config configs/finetune.yaml --init "$out/pretrained" --data.tokens "$shards" --data.samples "$samples" \
-  --data.tokenizers "$out/tokenizers" --data.recipes "$answers" --resume auto --out "$out/model" "${tuned[@]}"
+$python train.py finetune --config configs/finetune.yaml --seed "$seed" --init "$out/pretrained" --data.tokens "$shards" \
+  --data.samples "$samples" --data.tokenizers "$out/tokenizers" --data.recipes "$answers" --resume auto --out "$out/model" "${tuned[@]}"
 $python evaluate.py --model "$out/model/final" --samples $(printf "$out/samples/%s " "${sets[@]}") \
   --split test "${report[@]}" --out "$out/report"
 echo "report: $out/report/report.md"

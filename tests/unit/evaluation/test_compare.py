@@ -10,7 +10,7 @@ from made_report import CLUSTERS, KEYS, label_task, report, scores, set_result
 import neuroleon.evaluate as command
 from neuroleon.common.errors import DataError
 from neuroleon.common.files import read_json, write_json
-from neuroleon.evaluation.compare import Difference, compare_folders, write_comparison
+from neuroleon.evaluation.compare import Difference, compare_folders
 from neuroleon.evaluation.record import as_record, as_text
 from neuroleon.evaluation.results import Report
 from neuroleon.evaluation.stats import bootstrap_ci, paired_permutation_p
@@ -146,7 +146,8 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     content = read_json(tmp_path / "out" / "comparison.json")
     assert content["differences"][0]["verdict"] == "better" and content["format"] == 1
     assert "better" in (tmp_path / "out" / "comparison.html").read_text()
-    write_comparison(compare_folders(first, second), tmp_path / "out")  # an earlier comparison is replaced
+    command.main(["compare", str(second), str(first), "--out", str(tmp_path / "out")])  # an earlier one is replaced
+    assert read_json(tmp_path / "out" / "comparison.json")["differences"][0]["verdict"] == "worse"
 
 
 def test_the_command_does_not_replace_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,10 +162,13 @@ def test_help_lists_the_commands_and_others_are_refused(capsys: pytest.CaptureFi
         with pytest.raises(SystemExit):
             command.main(argv)
         told = capsys.readouterr().out
-        assert all(f"\n  {name} " in told for name in ("model", "tokenizer", "baselines", "compare"))
+        assert all(f"\n  {name} " in told for name in ("model", "tokenizer", "baselines", "compare", "seeds"))
     with pytest.raises(SystemExit):
         command.main(["comapre"])
-    assert "'comapre' is no command; expected one of model, tokenizer, baselines, compare" in capsys.readouterr().err
+    assert (
+        "'comapre' is no command; expected one of model, tokenizer, baselines, compare, seeds"
+        in capsys.readouterr().err
+    )
 
 
 def test_made_reports_have_what_is_compared() -> None:

@@ -1,0 +1,107 @@
+"""The numbers of a report, read again from its report.json to be put beside those of others."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from neuroleon.common.errors import DataError
+from neuroleon.evaluation.record import NAME, read_record
+from neuroleon.evaluation.stats import Estimate
+
+Key = tuple[str, ...]  # set, split, task, metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """One number of one report, on real EEG and, of tasks and methods, under shuffled EEG, with the verdict on both.
+
+    `of` says whose number it is; `values` are those of each window, where the report has them; `better` is "higher",
+    "lower" or "neither".
+    """
+
+    of: Literal["model", "method", "tokenizer"]
+    unit: str
+    better: str
+    real: Estimate
+    values: dict[str, float]
+    shuffled: Estimate | None = None
+    verdict: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadReport:
+    """What is compared of one report; `trials` (window -> trial) and `shards` are by set and split.
+
+    A report is `pairable` if it has the values of single windows.
+    """
+
+    pairable: bool
+    facts: dict[str, Any]
+    shards: dict[Key, str]
+    trials: dict[Key, dict[str, str]]
+    numbers: dict[Key, Number]
+
+
+def read_numbers(folder: Path) -> ReadReport:
+    """The report in a folder.
+
+    Raises:
+        DataError: no report of a model, of a format that is not read, or damaged.
+    """
+    record = read_record(folder)
+    try:
+        places = [(result["recipe"], result["split"]) for result in record["sets"]]
+        return ReadReport(
+            pairable=record["format"] > 1,
+            facts={name: value for name, value in record.items() if name not in ("format", "sets")},
+            shards={place: result["shards"] for place, result in zip(places, record["sets"], strict=True)},
+            trials={place: result.get("trials", {}) for place, result in zip(places, record["sets"], strict=True)},
+            numbers=dict(_walk(record)),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{folder / NAME}: a part is missing or not what it should be ({error!r}); evaluate the model again"
+        ) from None
+
+
+def _walk(record: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
+    """Every number of a report: of tasks, of classical methods, and of tokenizers."""
+    for result in record["sets"]:
+        place = (result["recipe"], result["split"])
+        windows = list(result.get("trials", {}))
+        for task in result["tasks"]:
+            columns = task.get("values", {})
+            for row in task["comparisons"]:
+                found = dict(zip(windows, columns.get(row["metric"], [None] * len(windows)), strict=True))
+                values = {key: float(value) for key, value in found.items() if value is not None}
+                yield (*place, task["task"], row["metric"]), _of_row("model", row, values)
+        for one in result.get("baselines", []):
+            row = one["comparison"]
+            name = (f"{one['method']} ({one['scheme']})", row["metric"])
+            yield (*place, *name), _of_row("method", row, {})
+        for tokenizer in result["tokenizers"]:
+            for measure, found in tokenizer["measures"].items():
+                number = Number(of="tokenizer", unit="", better="neither", real=_estimate(found), values={})
+                yield (*place, f"{tokenizer['modality']} tokenizer", measure), number
+
+
+def _of_row(of: Literal["model", "method"], row: Mapping[str, Any], values: dict[str, float]) -> Number:
+    """Of a row of a table; an older report does not say which side is better, and shares and bits are."""
+    known = "higher" if row["unit"] in ("share", "bits") else "neither"
+    shuffled = row["conditions"].get("shuffled")
+    return Number(
+        of=of,
+        unit=row["unit"],
+        better=row.get("better", known),
+        real=_estimate(row["conditions"]["real"]),
+        values=values,
+        shuffled=None if shuffled is None else _estimate(shuffled),
+        verdict=row["verdict"],
+    )
+
+
+def _estimate(found: Mapping[str, Any]) -> Estimate:
+    return Estimate(
+        **{name: float("nan") if found[name] is None else float(found[name]) for name in ("mean", "low", "high")}
+    )
