@@ -49,6 +49,7 @@ from neuroleon.training.state import Ema
 
 VARIANTS = 4  # tokenizations of a training trial: the clean one, then augmented ones
 ASKED = 200  # windows of each set and split, balanced over labels
+AT_ONCE = 50  # windows that are asked about together
 DOCUMENTS = 16  # of a step
 ROW = 512
 EEG_ALONE = "eeg"
@@ -218,22 +219,24 @@ class Trained:
         return given, known
 
     @torch.inference_mode()
-    def bits(self, asked: LabelledSet, window: Window) -> np.ndarray:
-        """log2 p of each label of the set as the answer, (n_labels,)."""
-        ids = prompt("eeg2label", asked.question, [window.eeg[0]], self.vocabulary).astype(np.int64)
-        row = torch.from_numpy(ids)[None]
-        self.embed.heard = self._heard(row, torch.ones_like(row), [window.latents[0]])
-        last = torch.zeros_like(row, dtype=torch.bool)
+    def bits(self, asked: LabelledSet, windows: Sequence[Window]) -> np.ndarray:
+        """log2 p of each label of the set as the answer, (n_windows, n_labels)."""
+        prompts = [prompt("eeg2label", asked.question, [window.eeg[0]], self.vocabulary) for window in windows]
+        rows = torch.from_numpy(np.stack(prompts).astype(np.int64))  # the windows of a set are of one length
+        documents = torch.arange(1, len(rows) + 1)[:, None].expand_as(rows)  # one a row
+        self.embed.heard = self._heard(rows, documents, [window.latents[0] for window in windows])
+        last = torch.zeros_like(rows, dtype=torch.bool)
         last[:, -1] = True
-        logits, cache = self.model(row, return_cache=True, where=last)
+        logits, cache = self.model(rows, return_cache=True, where=last)
         self.embed.heard = None
         found = []
         for span in asked.labels.values():
-            end = torch.from_numpy(ids_of_answer("eeg2label", span, self.vocabulary).astype(np.int64))[None]
-            after = torch.cat([logits[None], self.model(end[:, :-1], cache=cache)], dim=1)
+            end = torch.from_numpy(ids_of_answer("eeg2label", span, self.vocabulary).astype(np.int64))
+            end = end.expand(len(rows), -1)
+            after = torch.cat([logits[:, None], self.model(end[:, :-1], cache=cache)], dim=1)
             log_p = after.log_softmax(dim=-1).gather(2, end[..., None])
-            found.append(float(log_p.sum()) / np.log(2))
-        return np.array(found)
+            found.append(log_p.sum(dim=(1, 2)).double().numpy() / np.log(2))
+        return np.stack(found, axis=1)
 
     def ask(self, asked: LabelledSet) -> dict[str, float]:
         """Accuracy and bits on validation, under the true and another window's EEG, and accuracy in training."""
@@ -250,7 +253,7 @@ class Trained:
             share = np.bincount(true) / len(true)
             chance = float(np.sum(share[share > 0] * np.log2(share[share > 0])))
             for name, heard in conditions.items():
-                bits = np.stack([self.bits(asked, window) for window in heard])
+                bits = np.concatenate([self.bits(asked, heard[i : i + AT_ONCE]) for i in range(0, len(heard), AT_ONCE)])
                 told[name] = float((bits.argmax(1) == true).mean())
                 among = bits[np.arange(len(true)), true] - np.logaddexp2.reduce(bits, axis=1)
                 told[f"{name} bits"] = float(among.mean()) - chance
