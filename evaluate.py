@@ -10,6 +10,7 @@ import sys
 from argparse import ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -261,8 +262,7 @@ def compare_reports(argv: Sequence[str]) -> None:
     given = parse(compare_parser(), argv)
     from neuroleon.evaluation.compare import compare_folders, page_of
 
-    found = compare_folders(given.first, given.second)
-    show("comparison", found, page_of(found), given.out)
+    show("comparison", partial(compare_folders, given.first, given.second), page_of, given.out)
 
 
 def seeds_of_reports(argv: Sequence[str]) -> None:
@@ -270,15 +270,18 @@ def seeds_of_reports(argv: Sequence[str]) -> None:
     given = parse(seeds_parser(), argv)
     from neuroleon.evaluation.seeds import over_seeds, page_of
 
-    found = over_seeds(given.reports)
-    show("seeds", found, page_of(found), given.out)
+    show("seeds", partial(over_seeds, given.reports), page_of, given.out)
 
 
-def show(stem: str, found: Any, blocks: Sequence[Any], out: Path | None) -> None:
-    """Print what was found in several reports, and write it where it is wanted."""
+def show(stem: str, find: Callable[[], Any], page_of: Callable[[Any], Sequence[Any]], out: Path | None) -> None:
+    """Print what is found in several reports, and write it where that is wanted."""
     from neuroleon.evaluation.page import as_markdown
-    from neuroleon.evaluation.report import write_findings
+    from neuroleon.evaluation.report import require_free, write_findings
 
+    if out is not None:
+        require_free(out, f"{stem}.json")
+    found = find()
+    blocks = page_of(found)
     print(as_markdown(blocks), end="")
     if out is not None:
         write_findings(found, stem, blocks, out)

@@ -222,7 +222,9 @@ class Trained:
     def bits(self, asked: LabelledSet, windows: Sequence[Window]) -> np.ndarray:
         """log2 p of each label of the set as the answer, (n_windows, n_labels)."""
         prompts = [prompt("eeg2label", asked.question, [window.eeg[0]], self.vocabulary) for window in windows]
-        rows = torch.from_numpy(np.stack(prompts).astype(np.int64))  # the windows of a set are of one length
+        if len({len(ids) for ids in prompts}) > 1:  # one row cannot be padded where another goes on
+            return np.concatenate([self.bits(asked, [window]) for window in windows])
+        rows = torch.from_numpy(np.stack(prompts).astype(np.int64))
         documents = torch.arange(1, len(rows) + 1)[:, None].expand_as(rows)  # one a row
         self.embed.heard = self._heard(rows, documents, [window.latents[0] for window in windows])
         last = torch.zeros_like(rows, dtype=torch.bool)

@@ -17,7 +17,7 @@ class Number:
     """One number of one report, on real EEG and, of tasks and methods, under shuffled EEG, with the verdict on both.
 
     `of` says whose number it is; `values` are those of each window, where the report has them; `better` is "higher",
-    "lower" or "neither".
+    "lower" or "neither"; `p_holm` is the corrected p of a primary number, and absent of any other.
     """
 
     of: Literal["model", "method", "tokenizer"]
@@ -27,6 +27,7 @@ class Number:
     values: dict[str, float]
     shuffled: Estimate | None = None
     verdict: str | None = None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ def _of_row(of: Literal["model", "method"], row: Mapping[str, Any], values: dict
         values=values,
         shuffled=None if shuffled is None else _estimate(shuffled),
         verdict=row["verdict"],
+        p_holm=row.get("p_holm"),
     )
 
 

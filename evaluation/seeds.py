@@ -6,8 +6,10 @@ and with its standard deviation between models; and of each model but the first 
 within the first one's interval, as it should if a report is to be made again.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,11 @@ import numpy as np
 from neuroleon.common.errors import DataError
 from neuroleon.evaluation.numbers import Key, Number, ReadReport, read_numbers
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
-from neuroleon.evaluation.stats import Estimate, bootstrap_ci
+from neuroleon.evaluation.stats import LEVEL, Estimate, bootstrap_ci
 from neuroleon.evaluation.words import estimate, number
 
-MUST_AGREE = ("split", "limit", "seed", "text sampling", "picture sampling", "network of pictures")
+MUST_AGREE = ("taught sets", "split", "limit", "seed", "text sampling", "picture sampling", "network of pictures")
+ABOVE = {"higher": "above shuffled", "lower": "below shuffled"}  # better when it is ...: the verdict that is wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,34 +29,48 @@ class OverSeeds:
     """One number of several models.
 
     Attributes:
+        is_primary: its p is corrected for all primary numbers of a report.
         models: the number of each.
-        mean: of the models' means, with its interval over the trials, where windows have values; else NaN about it.
+        mean: of the models' means; its interval, over trials, is NaN where they have no values of the same windows.
         spread: standard deviation between models (n - 1).
-        shuffled: mean over the models under shuffled EEG; absent where there is no such control.
-        n_above: models whose number is told from shuffled EEG, on the better side; absent likewise.
-        n_within: models but the first whose number is within the interval of the first.
+        shuffled: mean over the models under shuffled EEG; absent where one lacks this control.
+        n_above: models whose number is better than under shuffled EEG, p below .05, of a primary number corrected;
+            absent where `shuffled` is, and where neither side is better.
+        n_within: models but the first whose number is within the interval of the first; absent where there is none.
     """
 
     where: Key
     unit: str
+    is_primary: bool
     models: tuple[Estimate, ...]
     mean: Estimate
     spread: float
     shuffled: float | None
     n_above: int | None
-    n_within: int
+    n_within: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The most accurate method of the field on one set and split."""
+
+    place: Key
+    method: str
+    accuracy: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds:
-    """The numbers that all reports have; `best` is the most accurate method of the field, by set and split."""
+    """The numbers that all reports have, how many each set has that some lack (`not_in_all`), and what limits them."""
 
     reports: tuple[str, ...]
+    remarks: tuple[str, ...]
     numbers: tuple[OverSeeds, ...]
-    best: dict[str, tuple[str, float]]
+    not_in_all: dict[str, int]
+    best: tuple[Best, ...]
 
 
-def over_seeds(folders: Sequence[Path], seed: int = 0) -> Seeds:
+def over_seeds(folders: Sequence[Path]) -> Seeds:
     """Put reports of models that differ in their seed beside each other.
 
     Raises:
@@ -61,35 +78,36 @@ def over_seeds(folders: Sequence[Path], seed: int = 0) -> Seeds:
             common, or a folder without a readable report.
     """
     if len(folders) < 2:
-        raise DataError(f"{len(folders)} report(s) given; how far models lie apart is told by two or more")
+        raise DataError(f"{', '.join(map(str, folders))}: one report; give the folders of two or more, one for a seed")
     reports = [read_numbers(folder) for folder in folders]
     _check(folders, reports)
-    first, *others = reports
-    shared = [key for key in first.numbers if all(key in other.numbers for other in others)]
+    every = {key: None for report in reports for key, found in report.numbers.items() if found.of != "method"}
+    shared = [key for key in every if all(key in report.numbers for report in reports)]
     if not shared:
-        raise DataError(f"{', '.join(map(str, folders))}: no set, split and task in common")
-    methods = [(key, found) for key, found in first.numbers.items() if found.of == "method" and key[-1] == "accuracy"]
-    best: dict[str, tuple[str, float]] = {}
-    for (*place, method, _), found in methods:
-        name = " ".join(place)
-        if name not in best or found.real.mean > best[name][1]:
-            best[name] = (method, found.real.mean)
+        sets = "; ".join(f"{f} has {', '.join(_sets(report))}" for f, report in zip(folders, reports, strict=True))
+        raise DataError(f"no set, split and task in common: {sets}; evaluate the models on the same sets and split")
+    missing = [key for key in every if key not in shared]
     return Seeds(
         reports=tuple(map(str, folders)),
+        remarks=tuple(_remarks(folders, reports)),
         numbers=tuple(
-            _number(key, [report.numbers[key] for report in reports], first.trials[key[:2]], seed)
-            for key in shared
-            if first.numbers[key].of != "method"
+            _over_models(key, [report.numbers[key] for report in reports], reports[0].trials[key[:2]]) for key in shared
         ),
-        best=best,
+        not_in_all=dict(Counter(" ".join(key[:2]) for key in missing)),
+        best=tuple(_best(reports)),
     )
 
 
+def _sets(report: ReadReport) -> list[str]:
+    return [" ".join(place) for place in report.shards]
+
+
 def _check(folders: Sequence[Path], reports: Sequence[ReadReport]) -> None:
-    first = reports[0]
-    models: dict[str, Path] = {}
+    first, models = reports[0], dict[str, Path]()
     for folder, report in zip(folders, reports, strict=True):
-        model = str(report.facts.get("fingerprint"))
+        model = report.facts.get("fingerprint")
+        if model is None:
+            raise DataError(f"{folder}: does not say of which model it is (fingerprint); evaluate the model again")
         if model in models:
             raise DataError(f"{models[model]} and {folder}: of one and the same model ({model[:12]}), not of two seeds")
         models[model] = folder
@@ -97,79 +115,113 @@ def _check(folders: Sequence[Path], reports: Sequence[ReadReport]) -> None:
             if report.facts.get(name) != first.facts.get(name):
                 raise DataError(
                     f"{folder}: {name} is {report.facts.get(name)!r}, in {folders[0]} it is {first.facts.get(name)!r}; "
-                    "evaluate the models in the same way"
+                    "give reports of models that were trained and evaluated in the same way"
                 )
         for place in report.shards.keys() & first.shards.keys():
             if report.shards[place] != first.shards[place]:
-                raise DataError(f"{folder}: {' '.join(place)} are other shards than in {folders[0]}; use the same")
+                raise DataError(
+                    f"{folder}: {' '.join(place)} are the shards {report.shards[place][:12]}, in {folders[0]} they are "
+                    f"{first.shards[place][:12]}; evaluate all models on the same sample shards"
+                )
 
 
-def _number(key: Key, found: Sequence[Number], trials: dict[str, str], seed: int) -> OverSeeds:
-    means = np.array([one.real.mean for one in found])
-    windows = [window for window in found[0].values if all(window in one.values for one in found)]
-    clusters = np.array([trials[window] for window in windows])
+def _remarks(folders: Sequence[Path], reports: Sequence[ReadReport]) -> Iterator[str]:
+    yield "That the models differ in their seed alone is for who gives the reports to know: it is not checked."
+    if old := [str(folder) for folder, report in zip(folders, reports, strict=True) if not report.pairable]:
+        yield f"{', '.join(old)}: of format 1, without values of single windows: means have no intervals."
+
+
+def _best(reports: Sequence[ReadReport]) -> Iterator[Best]:
+    found: dict[Key, dict[str, float]] = {}
+    for report in reports:
+        for key, one in report.numbers.items():
+            if one.of == "method" and key[3] == "accuracy" and np.isfinite(one.real.mean):
+                found.setdefault(key[:2], {})[key[2]] = one.real.mean
+    for place, methods in found.items():
+        method, accuracy = max(methods.items(), key=itemgetter(1))
+        yield Best(place=place, method=method, accuracy=accuracy)
+
+
+def _over_models(key: Key, found: Sequence[Number], trials: dict[str, str]) -> OverSeeds:
+    first, means = found[0], np.array([one.real.mean for one in found])
     mean = Estimate(mean=float(means.mean()), low=float("nan"), high=float("nan"))
-    if len(np.unique(clusters)) > 1:
-        of_windows = np.mean([[one.values[window] for window in windows] for one in found], axis=0)
-        mean = bootstrap_ci(of_windows, clusters, seed=seed)
+    clusters = np.array([trials[window] for window in first.values])
+    if all(one.values.keys() == first.values.keys() for one in found) and len(np.unique(clusters)) > 1:
+        of_windows = np.mean([[one.values[window] for window in first.values] for one in found], axis=0)
+        mean = bootstrap_ci(of_windows, clusters)
     controls = [one.shuffled.mean for one in found if one.shuffled is not None]
-    wanted = {"higher": "above shuffled", "lower": "below shuffled"}.get(found[0].better)
-    first = found[0].real
+    has_control, wanted = len(controls) == len(found), ABOVE.get(first.better)
+    has_interval = bool(np.isfinite([first.real.low, first.real.high, *means]).all())
     return OverSeeds(
         where=key,
-        unit=found[0].unit,
+        unit=first.unit,
+        is_primary=first.p_holm is not None,
         models=tuple(one.real for one in found),
         mean=mean,
         spread=float(means.std(ddof=1)),
-        shuffled=float(np.mean(controls)) if len(controls) == len(found) else None,
-        n_above=sum(one.verdict == wanted for one in found) if controls and wanted else None,
-        n_within=sum(first.low <= one.real.mean <= first.high for one in found[1:]),
+        shuffled=float(np.mean(controls)) if has_control else None,
+        n_above=sum(_is_above(one, wanted) for one in found) if has_control and wanted else None,
+        n_within=sum(first.real.low <= mean <= first.real.high for mean in means[1:]) if has_interval else None,
     )
 
 
+def _is_above(one: Number, wanted: str) -> bool:
+    return one.verdict == wanted and (one.p_holm is None or one.p_holm < LEVEL)
+
+
 def page_of(found: Seeds) -> list[Block]:
-    """The page: how many numbers are as in the first report, then every number."""
+    """The page: how many primary numbers are as in the first report, then every number."""
     n_others = len(found.reports) - 1
-    outside = [one for one in found.numbers if one.n_within < n_others]
+    primary = [one for one in found.numbers if one.is_primary and one.n_within is not None]
+    as_first = sum(one.n_within == n_others for one in primary)
     blocks: list[Block] = [
-        Heading(1, f"{len(found.reports)} models trained from other seeds"),
-        Bullets([f"model {k}: {report}" for k, report in enumerate(found.reports, start=1)]),
+        Heading(1, f"{len(found.reports)} models, trained from different seeds"),
+        Bullets([*(f"model {k}: {report}" for k, report in enumerate(found.reports, start=1)), *found.remarks]),
         Text(
-            f"Of {len(found.numbers)} numbers, {len(found.numbers) - len(outside)} lie within the interval of model 1 "
-            "for every other model. Intervals of the mean are over trials; the spread is the standard deviation "
-            "between models."
+            f"Of {len(primary)} primary numbers (**bold**), {as_first} lie within the interval of model 1 for every "
+            "other model. Intervals of the mean are over trials, and are not there where a number is not a mean over "
+            "windows; the spread is the standard deviation between models. *Above shuffled* counts models whose p "
+            "against shuffled EEG is below .05: of primary numbers corrected for their report, of all others not."
         ),
     ]
+    best = {one.place: one for one in found.best}
     for place in dict.fromkeys(one.where[:2] for one in found.numbers):
         of_place = [one for one in found.numbers if one.where[:2] == place]
-        blocks += [
-            Heading(2, f"{place[0]}, split {place[1]}"),
-            *_beside_the_field(of_place, found.best.get(" ".join(place))),
-        ]
+        blocks.append(Heading(2, f"{place[0]}, split {place[1]}"))
+        if place in best:
+            blocks += _beside_the_field(of_place, best[place])
         each = tuple(f"model {k + 1}" for k in range(n_others + 1))
-        head = ("task", "number", "mean", "spread", *each, "shuffled, mean", "told from shuffled", "within 1")
+        head = ("task", "number", "mean", "spread", *each, "shuffled, mean", "above shuffled", "within 1")
         blocks.append(Table(head, [_row(one, n_others) for one in of_place]))
+    if found.not_in_all:
+        blocks += [
+            Heading(2, "Not in all reports"),
+            Bullets([f"{place}: {n} numbers" for place, n in found.not_in_all.items()]),
+        ]
     return blocks
 
 
-def _beside_the_field(numbers: Sequence[OverSeeds], best: tuple[str, float] | None) -> Iterator[Block]:
+def _beside_the_field(numbers: Sequence[OverSeeds], best: Best) -> Iterator[Block]:
     """The accuracy of free-running labels as a share of the best classical method's."""
     told = next((one for one in numbers if one.where[2:] == ("eeg2label", "accuracy, generated label")), None)
-    if told is not None and best is not None and best[1] > 0:
-        method, accuracy = best
-        shares = ", ".join(number(one.mean / accuracy, "share") for one in told.models)
-        yield Text(f"Best method of the field: {method}, {number(accuracy, 'share')}. Models have {shares} of it.")
+    if told is not None and best.accuracy > 0:
+        shares = [number(one.mean / best.accuracy, "share") for one in (told.mean, *told.models)]
+        yield Text(
+            f"Best method of the field, chosen on these windows: {best.method}, {number(best.accuracy, 'share')}. "
+            f"The mean of the models has {shares[0]} of it; each, {', '.join(shares[1:])}."
+        )
 
 
 def _row(one: OverSeeds, n_others: int) -> list[str]:
     *_, task, metric = one.where
+    name = f"{metric} ({one.unit})" if one.unit else metric
     return [
         task,
-        f"{metric} ({one.unit})" if one.unit else metric,
+        f"**{name}**" if one.is_primary else name,
         estimate(one.mean, one.unit) if np.isfinite(one.mean.low) else number(one.mean.mean, one.unit),
         number(one.spread, one.unit),
         *(number(model.mean, one.unit) for model in one.models),
         number(one.shuffled, one.unit),
         "-" if one.n_above is None else f"{one.n_above} of {len(one.models)}",
-        f"{one.n_within} of {n_others}",
+        "-" if one.n_within is None else f"{one.n_within} of {n_others}",
     ]

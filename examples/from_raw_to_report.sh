@@ -5,7 +5,8 @@
 #
 # --short: two sets and a few steps, to see that the path works (minutes); the model knows nothing then.
 # --restricted: the sets whose licence lets nobody pass their weights on (ssvep40, vep_edf): docs/results/restricted.
-# --seed: of everything that is trained (0); `evaluate.py seeds` puts the reports of several seeds beside each other.
+# --seed: of everything that is trained (0; another one goes to runs/KIND-N). `evaluate.py seeds` puts their reports
+# beside each other.
 # Every step can be repeated: what is finished is not done again, and training goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,18 +14,19 @@ kind=default seed=0
 while [[ "${1:-}" == --* ]]; do
   case "$1" in
     --short | --restricted) kind=${1#--}; shift ;;
-    --seed) seed=${2:?--seed needs a number}; shift 2 ;;
+    --seed) seed=${2-}; shift; shift || true ;;
     *) echo "$1 is no option; see the first lines of $0" >&2; exit 2 ;;
   esac
 done
-data=${1:-../shared/data} out=${2:-runs/$kind} python=${PYTHON:-python}
+[[ "$seed" =~ ^[0-9]+$ ]] || { echo "--seed '$seed': expected a whole number" >&2; exit 2; }
+data=${1:-../shared/data} out=${2:-runs/$kind$([ "$seed" = 0 ] || echo "-$seed")} python=${PYTHON:-python}
 
 sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 muse_field eegmat)
 eeg_only=(muse_n170 muse_go_no_go uci_smni eegmmidb)  # these teach the EEG tokenizer alone
 aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300,muse_n170,muse_field]
 weights='{cvep20: 110, ssvep_exo: 50, muse_p300: 40, muse_flicker: 30, eegmat: 25, eegmmidb: 20, uci_smni: 30}'
 recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, muse_field: 2, eegmat: 0.4}'
-# what is told less surely has to be seen more often (docs/experiments/2026-11-27-cross-fit.md)
+# what is told less surely has to be seen more often (docs/experiments/2026-11-27-cross-fit.md and -default.md)
 answers='{cvep20: 4, ssvep_exo: 2.5, muse_gratings: 0.75, muse_flicker: 3, muse_p300: 0.75, muse_field: 7, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
 image=() eeg=() tokens=(--variants 5) model=() tuned=(--loop.steps 2000) report=(--limit 120 --baselines --attribution)

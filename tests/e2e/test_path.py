@@ -25,7 +25,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not on this machine")
 def test_from_raw_files_to_a_report(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHON": sys.executable, "PATH": os.environ["PATH"]}
-    script = ["bash", "examples/from_raw_to_report.sh", "--short", str(DATA), str(tmp_path / "run")]
+    script = ["bash", "examples/from_raw_to_report.sh", "--short", "--seed", "3", str(DATA), str(tmp_path / "run")]
     done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
@@ -36,7 +36,17 @@ def test_from_raw_files_to_a_report(tmp_path: Path) -> None:
     text = (tmp_path / "run" / "report" / "report.md").read_text()
     for word in ("cvep20", "muse_flicker", "shuffled", "noise", "constant"):
         assert word in text
-    assert (tmp_path / "run" / "model" / "final" / "manifest.json").is_file()
+    model = tmp_path / "run" / "model" / "final"
+    assert (model / "manifest.json").is_file()
+    assert json.loads((model / "training.json").read_text())["settings"]["seed"] == 3
+
+
+@pytest.mark.parametrize("wrong", [["--seed", "three"], ["--seed"], ["--sed", "3"]])
+def test_the_script_refuses_what_it_does_not_know(wrong: list[str]) -> None:
+    script = ["bash", "examples/from_raw_to_report.sh", *wrong]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert wrong[0] in done.stderr
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
