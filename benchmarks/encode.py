@@ -78,7 +78,7 @@ def speed(model: str, minutes: float) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from neuroleon.signals.from_mne import array_recording
-    from neuroleon.signals.window import Window
+    from neuroleon.tokenizers.eeg.recordings import stretch
     from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 
     torch.set_num_threads(1)
@@ -90,10 +90,7 @@ def speed(model: str, minutes: float) -> None:
         eeg_uV, names = example_uV(n_chans, 60 * minutes), montage(n_chans)
         made = tokenizer.preprocess.apply(array_recording(eeg_uV, names, SFREQ, "uV"))
         clean, step = made.recording, round(4 * made.recording.sfreq)
-        windows = [
-            Window(clean.eeg_uV[:, i : i + step], clean.ch_names, clean.positions, made.scale_uV)
-            for i in range(0, clean.n_times - step + 1, step)
-        ]
+        windows = [stretch(made, i, i + step) for i in range(0, clean.n_times - step + 1, step)]
         duration_s = len(windows) * 4.0
         for levels in sorted({tokenizer.tokens_per_step, tokenizer.config.levels}):
             at = tokenizer.with_levels(levels)

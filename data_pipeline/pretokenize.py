@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 VOCABULARY, INSTRUCTIONS, SETTINGS = "vocabulary.json", "instructions.json", "tokens.json"
 _BATCH = 32  # samples encoded together
-_REPLACED = ("positions", "stimulus", "texts", "label_text", "question")
+_REPLACED = ("positions", "background", "stimulus", "texts", "label_text", "question")
 
 
 @dataclass(frozen=True, kw_only=True)

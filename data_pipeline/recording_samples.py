@@ -140,6 +140,8 @@ class RecordingSamples:
             "scale_uV": float(window.scale_uV),
             "onset_s": round(float(onset_s), 6),
         }
+        if window.background is not None:
+            record["json"]["background"] = list(window.background)
         if self.recipe.stimulus and event:
             time_s = onset_s - event.onset_s + np.arange(scaled.shape[1]) / window.sfreq
             record["json"]["stimulus"] = self._stimulus(self.recipe.stimulus, event, time_s)

@@ -32,7 +32,7 @@ from neuroleon.data_pipeline.splits import SPLITS, assign
 
 RECORDINGS_PER_SHARD = 8
 PICTURES_PER_SHARD = 500
-FORMAT = 3  # raised when the same recipe and files would give other samples, or another state
+FORMAT = 4  # raised when the same recipe and files would give other samples, or another state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,7 @@ def window_of(sample: Mapping[str, Any]) -> Window:
         scale_uV=scale_uV,
         sfreq=float(info["sfreq"]),
         subject=str(info["subject"]) if info.get("subject") else None,
+        background=tuple(info["background"]) if "background" in info else None,
     )
 
 
@@ -132,6 +133,7 @@ def cut(preprocessed: Preprocessed, spec: WindowSpec) -> Cut:
                 positions=recording.positions,
                 scale_uV=preprocessed.scale_uV,
                 sfreq=recording.sfreq,
+                background=preprocessed.background,
             )
             result.windows.append((window, event, start / recording.sfreq))
     return result

@@ -36,7 +36,8 @@ _BLOCK_S = 40.0  # of a whole recording, filtered at a time
 class Decided:
     """What is decided at the start of a stream. That of an earlier session, with the same cap, saves the wait.
 
-    `bad_channels` says of each channel that is left out why; `reference="none"`: as recorded.
+    `bad_channels` says of each channel that is left out why; `reference="none"`: as recorded; `background` is the
+    spectrum of what was decided on, where that was a minute or more.
     """
 
     scale_uV: float
@@ -44,6 +45,7 @@ class Decided:
     notch_hz: tuple[float, ...] = ()
     reference: Literal["average", "none"] = "average"
     notes: tuple[str, ...] = ()
+    background: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_uV < np.inf or self.reference not in {"average", "none"}:
@@ -96,6 +98,7 @@ def decide(preprocess: Preprocess, recording: Recording) -> Decided:
         notch_hz=made.notch_hz,
         reference=made.reference,
         notes=made.notes,
+        background=made.background,
     )
 
 
@@ -283,6 +286,7 @@ def apply_causal(
     made = Preprocessed(
         recording=result,
         scale_uV=decided.scale_uV,
+        background=decided.background,
         bad_channels=decided.bad_channels,
         notes=decided.notes,
         notch_hz=decided.notch_hz,

@@ -14,6 +14,7 @@ import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import sha256_json
+from neuroleon.signals.background import background_of
 from neuroleon.signals.montage import electrodes
 from neuroleon.signals.plausibility import PLAUSIBLE, alike, excerpt, pieces, robust_scale, saturated_channels
 from neuroleon.signals.recording import Recording
@@ -32,10 +33,12 @@ _ANTI_ALIAS = ("kaiser", 8.0)
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """A recording after `Preprocess.apply`: microvolts at `sfreq`, its robust scale, and all that was decided."""
+    """A recording after `Preprocess.apply`: microvolts at `sfreq`, its robust scale, its background spectrum where it
+    is long enough to have one, and all that was decided."""
 
     recording: Recording
     scale_uV: float
+    background: tuple[float, ...] | None
     bad_channels: dict[str, str]  # channel -> why it is not in the recording
     notes: tuple[str, ...]
     notch_hz: tuple[float, ...]
@@ -250,6 +253,7 @@ class Preprocess:
         return Preprocessed(
             recording=result,
             scale_uV=scale_uV,
+            background=background_of(result.eeg_uV, result.sfreq, result.boundaries),
             bad_channels={recording.ch_names[i]: why for i, why in sorted(bad.items())},
             notes=tuple(notes),
             notch_hz=notch_hz,

@@ -17,8 +17,10 @@ from neuroleon.evaluation.metrics import nmse
 from neuroleon.evaluation.stats import Estimate
 from neuroleon.evaluation.tokenizers import over_windows
 from neuroleon.signals.montage import HEAD_RADIUS_M
+from neuroleon.signals.preprocess import Preprocessed
 from neuroleon.signals.recording import Recording
 from neuroleon.signals.window import Window
+from neuroleon.tokenizers.eeg.recordings import stretch
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens
 
 DROPPED_SHARE = 0.25
@@ -226,10 +228,7 @@ def source_rate(tokenizer: EEGTokenizer, recording: Recording) -> SourceRate | N
     both = [name for name in fast.recording.ch_names if name in slow.recording.ch_names]
     size = round(SOURCE_WINDOW_S * preprocess.sfreq)
     n_windows = min(fast.recording.n_times, slow.recording.n_times) // size
-    tokens = [
-        tokenizer.encode_windows(_windows(made.recording, made.scale_uV, both, size, n_windows))
-        for made in (fast, slow)
-    ]
+    tokens = [tokenizer.encode_windows(_windows(made, both, size, n_windows)) for made in (fast, slow)]
     first = [np.concatenate([first_ids(tokenizer, t) for t in found]) for found in tokens]
     return SourceRate(
         recording=recording.name,
@@ -240,18 +239,10 @@ def source_rate(tokenizer: EEGTokenizer, recording: Recording) -> SourceRate | N
     )
 
 
-def _windows(recording: Recording, scale_uV: float, names: Sequence[str], size: int, n: int) -> list[Window]:
-    rows = [recording.ch_names.index(name) for name in names]
-    return [
-        Window(
-            recording.eeg_uV[rows, i * size : (i + 1) * size],
-            tuple(names),
-            recording.positions[rows],
-            scale_uV,
-            recording.sfreq,
-        )
-        for i in range(n)
-    ]
+def _windows(made: Preprocessed, names: Sequence[str], size: int, n: int) -> list[Window]:
+    rows = [made.recording.ch_names.index(name) for name in names]
+    whole = (stretch(made, i * size, (i + 1) * size) for i in range(n))
+    return [replace(w, eeg_uV=w.eeg_uV[rows], ch_names=tuple(names), positions=w.positions[rows]) for w in whole]
 
 
 def streaming(tokenizer: EEGTokenizer, windows: Sequence[Window]) -> float:

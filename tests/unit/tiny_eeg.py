@@ -33,6 +33,7 @@ def telling_labels(network: EEGNetwork) -> EEGNetwork:
     torch.nn.init.normal_(evidence.own.templates, std=0.1)
     torch.nn.init.normal_(evidence.templates, std=0.01)
     torch.nn.init.normal_(evidence.spectra, std=0.01)
+    evidence.tell_from(torch.linspace(2.0, -1.0, 45))
     for posterior in (evidence.of_responses, evidence.of_rhythms, evidence.own.posterior):
         posterior.same_set[:2, :2] = 1.0
         posterior.trust[1:] = 1.0

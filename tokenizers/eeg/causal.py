@@ -9,7 +9,7 @@ from neuroleon.signals.causal import CALIBRATION_S, SHORTEST_S, CausalSignal, ap
 from neuroleon.signals.plausibility import PLAUSIBLE, pieces
 from neuroleon.signals.preprocess import Preprocessed
 from neuroleon.signals.recording import Recording
-from neuroleon.signals.window import Window
+from neuroleon.tokenizers.eeg.recordings import stretch
 from neuroleon.tokenizers.eeg.stream import (
     WINDOW_STEPS,
     CausalTokenizer,
@@ -55,7 +55,7 @@ def encode_causal(
         if stop - first < SHORTEST_S * sfreq or eeg_uV.std(axis=1).max() < PLAUSIBLE.flat_std_uV:
             gaps.append((first / sfreq, stop / sfreq))
             continue
-        windows = StepEncoder(tokenizer, made.recording.positions, made.scale_uV, subject)
+        windows = StepEncoder(tokenizer, made.recording.positions, made.scale_uV, made.background, subject)
         found = windows.push(CausalSignal(eeg_uV, valid[first:stop])) + windows.finish()
         steps += [replace(step, window=step.window + len(starts)) for step in found]
         starts += range(first, stop, size)
@@ -100,10 +100,9 @@ def _ood_z(
     whole = [i for i, window in enumerate(tokens) if len(window.ids) == n_ids and window.n_times is None]
     if tokenizer.calibration is None or not whole:
         return None
-    recording, chosen = made.recording, np.linspace(0, len(whole) - 1, min(len(whole), JUDGED)).round().astype(int)
+    chosen = np.linspace(0, len(whole) - 1, min(len(whole), JUDGED)).round().astype(int)
     each = []
     for i in dict.fromkeys(whole[k] for k in chosen):
-        eeg_uV = recording.eeg_uV[:, starts[i] : starts[i] + size]
-        window = Window(eeg_uV, recording.ch_names, recording.positions, made.scale_uV, recording.sfreq, subject)
+        window = replace(stretch(made, starts[i], starts[i] + size), subject=subject)
         each.append(tokenizer.ood_z(window, tokens[i]))
     return float(np.median(each))

@@ -4,9 +4,9 @@ The semantic numbers of a step are the posterior of every such label, given the 
 All are read from the field whitened by its own covariance in the whole window, or so far when causal
 (`spatial.whitening`). *Responses* are read
 with weights that depend on the place of the step in its window, because a response is locked to the window's start:
-evidence adds up. *Rhythms* are read from log-power around the steps, whatever their place: its mean so far. Each is
-trusted as far as the same number of steps went on trials that the fit did not see. On EEG of anything else they name a
-label that training knew, and that means nothing.
+evidence adds up. *Rhythms* are read from log-power around the steps, less that of the recording, whatever their place:
+its mean so far. Each is trusted as far as the same number of steps went on trials that the fit did not see. On EEG of
+anything else they name a label that training knew, and that means nothing.
 # B batch, K harmonics, M sources, T samples, N steps, F features of power, S semantic numbers of one kind
 """
 
@@ -17,6 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuroleon.signals.background import POWER_FLOOR, TOP_HZ
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.spatial import HARMONICS, evenly, harmonics, whitening
 
@@ -24,9 +25,14 @@ HEARD = 64  # numbers of a step that responses are read from, made for each set'
 PLACES = 32  # of a window's first steps, 4 s; later ones say nothing of responses, and add no trust
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks
 FRAME_SHARE = 0.25  # of a window's energy, below which what is valid of it tells no power
-POWER_FLOOR = 1e-2  # of the whitened field's variance
+UNKNOWN = (torch.nan,) * TOP_HZ  # of a recording's background
 # Power of the whole head at a frequency is what people share of a rhythm, that of a place hardly (docs/experiments.md)
 HEAD_LOUDNESS = 10.0
+
+
+def backgrounds(of_windows: Sequence[tuple[float, ...] | None]) -> Tensor:
+    """Background spectra of windows' recordings as one tensor (B, 45), NaN where there is none."""
+    return torch.tensor([UNKNOWN if one is None else one for one in of_windows])
 
 
 class LogPower(nn.Module):
@@ -38,6 +44,7 @@ class LogPower(nn.Module):
 
     hann: Tensor
     places: Tensor
+    whole_hertz: Tensor
 
     def __init__(self, config: EEGTokenizerConfig, window: int) -> None:
         super().__init__()
@@ -45,6 +52,7 @@ class LogPower(nn.Module):
         self.register_buffer("places", harmonics(evenly(config.sources)), persistent=False)
         self.block, self.step = window // FRAME_BLOCKS, config.step_samples
         self.n_bins = int(config.spectral_top_hz * window / config.sfreq)
+        self.register_buffer("whole_hertz", _between(self.n_bins, config.sfreq / window), persistent=False)
         # the block that a step lies in is complete at the step's end only where blocks are steps
         waits = self.block > self.step
         self.blocks_before = (FRAME_BLOCKS if waits else FRAME_BLOCKS - 1) if config.causal else FRAME_BLOCKS // 2
@@ -54,6 +62,10 @@ class LogPower(nn.Module):
         """How loud each feature is to be heard: (F,)."""
         of_places = torch.ones(len(self.places) * self.n_bins)
         return torch.cat([of_places, torch.full((self.n_bins,), HEAD_LOUDNESS)])
+
+    def of_background(self, background: Tensor) -> Tensor:
+        """Log-power at 1, 2 ... Hz (B, 45) -> what each feature has of it (B, F): every place as much as the head."""
+        return (background @ self.whole_hertz).repeat(1, len(self.places) + 1)
 
     def _frames(self, signal: Tensor) -> Tensor:
         """(B, M, T), T a multiple of the block -> (B, M, T / block, window)."""
@@ -81,6 +93,12 @@ class LogPower(nn.Module):
         features = (power / seen[:, 0].clamp_min(enough)[..., None, None] + POWER_FLOOR).log().flatten(2)
         of_steps = per_block, n_times // self.step
         return _of_steps(features, *of_steps), _of_steps(seen[:, 0] >= enough, *of_steps)
+
+
+def _between(n_bins: int, resolution_hz: float) -> Tensor:
+    """(45, n_bins): what is known at 1, 2 ... 45 Hz -> at the bins, in a straight line between; ends go on."""
+    place = (torch.arange(1, n_bins + 1) * resolution_hz - 1).clamp(0, TOP_HZ - 1)
+    return (1 - (torch.arange(TOP_HZ)[:, None] - place).abs()).clamp_min(0)
 
 
 def _of_steps(of_blocks: Tensor, per_block: int, n_steps: int) -> Tensor:
@@ -153,6 +171,7 @@ class Evidence(nn.Module):
     usual_response: Tensor
     spectra: Tensor
     usual_power: Tensor
+    usual_background: Tensor | None
 
     def __init__(self, config: EEGTokenizerConfig) -> None:
         super().__init__()
@@ -164,8 +183,14 @@ class Evidence(nn.Module):
         self.register_buffer("spectra", torch.zeros(len(self.loudness), n))
         self.register_buffer("usual_power", torch.zeros(n))
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
+        self.register_buffer("usual_background", None)
         self.subjects: tuple[str, ...] = ()
         self.own: Own | None = None
+
+    def tell_from(self, usual: Tensor) -> None:
+        """From now on power is what a window has beside the background of its recording, or where that is not known
+        the `usual` one (45,)."""
+        self.usual_background = usual.to(self.usual_power)
 
     def know(self, subjects: Sequence[str]) -> None:
         """Make room for the responses of people's own, which training or a folder fills."""
@@ -180,21 +205,31 @@ class Evidence(nn.Module):
     @property
     def loudness(self) -> Tensor:
         """How loud each feature of power is to be heard: (F,)."""
-        return torch.cat([power.loudness for power in self.powers if isinstance(power, LogPower)])
+        return torch.cat([power.loudness for power in self._powers()])
 
-    def numbers(self, field: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is read: field (B, K, T), valid (B, T) -> its steps (B, N, K * step_samples), whitened; their log-power
-        in every window (B, N, F); and where all windows know it (B, N) bool."""
+    def numbers(self, field: Tensor, valid: Tensor, background: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What is read: field (B, K, T), valid (B, T), background (B, 45) -> its steps (B, N, K * step_samples),
+        whitened; their log-power in every window, less the background's (B, N, F); and where all windows know it
+        (B, N) bool."""
         white = whitening(field, valid, self.step_samples, causal=self.causal)
         steps = white @ rearrange(field, "b k (n t) -> b n k t", t=self.step_samples)
         found = [power(field, white, valid) for power in self.powers]
         power, known = torch.cat([of for of, _ in found], dim=-1), torch.stack([known for _, known in found])
+        if self.usual_background is not None:
+            usual = self.usual_background.expand(len(field), -1)
+            there = usual if background is None else background.where(background.isfinite(), usual)
+            power = power - torch.cat([of.of_background(there) for of in self._powers()], dim=-1)[:, None]
         return steps.flatten(2), power, known.all(dim=0)
 
-    def forward(self, field: Tensor, valid: Tensor, exists: Tensor, subject: Tensor) -> Tensor:
-        """field (B, K, T), valid (B, T), exists (B, N), subject (B,), an index into the people known or -1 ->
-        (B, N, 2 S)."""
-        steps, power, known = self.numbers(field, valid)
+    def _powers(self) -> list[LogPower]:
+        return [power for power in self.powers if isinstance(power, LogPower)]
+
+    def forward(
+        self, field: Tensor, valid: Tensor, exists: Tensor, subject: Tensor, background: Tensor | None = None
+    ) -> Tensor:
+        """field (B, K, T), valid (B, T), exists (B, N), subject (B,), an index into the people known or -1, background
+        (B, 45) -> (B, N, 2 S)."""
+        steps, power, known = self.numbers(field, valid, background)
         n = min(steps.shape[1], PLACES)
         responses = torch.einsum("bnk,nks->bns", steps[:, :n], self.templates[:n]) - self.usual_response[:n]
         if self.own is not None:

@@ -38,6 +38,8 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     except (KeyError, TypeError, ValueError, ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
     tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
+    if (usual := tensors.get("encoder.evidence.usual_background")) is not None:
+        network.encoder.evidence.tell_from(usual)
     shapes = {name: x.shape for name, x in network.state_dict().items() if not name.startswith("quantizer.")}
     codebooks = {f"codebook.{level}": network.quantizer.vectors(level).shape for level in range(config.levels)}
     if {name: x.shape for name, x in tensors.items()} != shapes | codebooks:

@@ -156,17 +156,18 @@ class EEGEncoder(nn.Module):
         present: Tensor,
         valid: Tensor,
         subject: Tensor | None = None,
+        background: Tensor | None = None,
         evidence: Evidence | None = None,
     ) -> Tensor:
         """eeg (B, C, T), electrodes (B, C, 7), present (B, C), valid (B, T), T whole steps, subject (B,) of
-        `Evidence.indices` (default: nobody known), evidence: what reads labels (default: its own) ->
-        (B, N, latent_dim)."""
+        `Evidence.indices` (default: nobody known), background (B, 45) of `backgrounds` (default: none known),
+        evidence: what reads labels (default: its own) -> (B, N, latent_dim)."""
         exists = existing_steps(valid, self.step_samples)
         with torch.autocast(eeg.device.type, enabled=False):  # sums over thousands of numbers, which half would lose
             field = self.spatial(eeg * valid[:, None], electrodes, present)
             waveform = self.to_waveform(patches(field, self.step_samples))
             subject = torch.full_like(exists[:, 0], -1, dtype=torch.long) if subject is None else subject
-            semantic = (evidence or self.evidence)(field, valid, exists, subject)
+            semantic = (evidence or self.evidence)(field, valid, exists, subject, background)
         if self.context is not None:
             semantic = semantic + self.context(torch.cat([waveform, semantic], dim=-1), exists)
         return torch.cat([waveform, semantic], dim=-1)

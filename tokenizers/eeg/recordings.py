@@ -95,7 +95,14 @@ def stretch(made: Preprocessed, start: int, stop: int) -> Window:
     """Samples `start` to `stop` of a preprocessed recording as a window."""
     recording = made.recording
     eeg_uV = recording.eeg_uV[:, start:stop]
-    return Window(eeg_uV, recording.ch_names, recording.positions, made.scale_uV, recording.sfreq)
+    return Window(
+        eeg_uV=eeg_uV,
+        ch_names=recording.ch_names,
+        positions=recording.positions,
+        scale_uV=made.scale_uV,
+        sfreq=recording.sfreq,
+        background=made.background,
+    )
 
 
 def stretch_at(made: Preprocessed, start_s: float, duration_s: float) -> Window:

@@ -23,7 +23,7 @@ from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.recording import Recording
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.evidence import Evidence
+from neuroleon.tokenizers.eeg.evidence import Evidence, backgrounds
 from neuroleon.tokenizers.eeg.folder import FORMAT, read_folder
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.recordings import encode
@@ -289,7 +289,8 @@ class EEGTokenizer:
         valid = (torch.arange(n_times + missing) < n_times).expand(n, -1)
         present = torch.ones(n, n_chans, dtype=torch.bool)
         subject = self._encoder.evidence.indices([window.subject for window in windows])
-        latents: torch.Tensor = self._encoder(eeg, places, present, valid, subject)
+        background = backgrounds([window.background for window in windows]).double()
+        latents: torch.Tensor = self._encoder(eeg, places, present, valid, subject, background)
         return latents
 
     @torch.no_grad()

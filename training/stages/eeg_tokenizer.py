@@ -114,7 +114,7 @@ class EEGTokenizerTraining(nn.Module):
         rows_of_folds = [(fold, (batch["fold"] == fold).nonzero()[:, 0]) for fold in batch["fold"].unique().tolist()]
         for fold, rows in rows_of_folds:
             evidence = encoder.evidence if fold < 0 else self.without_folds[fold].to(eeg.device)
-            given = (x[rows] for x in (eeg, electrodes, present, valid, batch["subject"]))
+            given = (x[rows] for x in (eeg, electrodes, present, valid, batch["subject"], batch["background"]))
             parts.append(encoder(*given, evidence))
         order = torch.cat([rows for _, rows in rows_of_folds]).argsort()
         return torch.cat(parts)[order]
@@ -149,6 +149,8 @@ class EEGTokenizerStage:
         network, batches = module.network, list(self._first_batches())
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
+        if (usual := _usual_background(sets)) is not None:
+            network.encoder.evidence.tell_from(usual)
         sfreq = self.config.network.sfreq
         heard = ((name, _set_trials(network, trials, sfreq)) for name, trials in sets.items() if trials)
         without_folds, fold_of = fit_evidence(network.encoder.evidence, heard, self._seed)
@@ -316,9 +318,8 @@ class EEGTokenizerStage:
             for batch in self.mixture.validation_batches(name)[:1]:
                 batch = _moved({key: value[:1] for key, value in batch.items()}, module)
                 exists = existing_steps(batch["valid"], self.config.network.step_samples)
-                latents = network.encoder(
-                    batch["eeg"], batch["electrodes"], batch["known"], batch["valid"], batch["subject"]
-                )
+                given = ("eeg", "electrodes", "known", "valid", "subject", "background")
+                latents = network.encoder(*(batch[key] for key in given))
                 restored = network.quantizer.lookup(network.quantizer.encode(latents))
                 predicted = network.decoder(restored, batch["electrodes"], exists)
                 pictures[name] = _waveforms(batch["eeg"][0].cpu().numpy(), predicted[0].cpu().numpy())
@@ -375,7 +376,7 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
     rhythms = []
     for row, (trial, batch) in enumerate(trials):
         field = encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
-        of_steps, power, known = encoder.evidence.numbers(field, batch["valid"])
+        of_steps, power, known = encoder.evidence.numbers(field, batch["valid"], batch["background"])
         steps[row, : min(PLACES, of_steps.shape[1])] = of_steps[0, :PLACES].numpy()
         if trial.stimulus is not None:
             stimuli[row, : len(trial.stimulus)] = trial.stimulus[: stimuli.shape[1]]
@@ -390,6 +391,16 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
         subjects=np.array([trial.subject for trial, _ in trials]),
         recordings=np.array([trial.recording for trial, _ in trials]),
     )
+
+
+def _usual_background(sets: dict[str, list[tuple[Trial, dict[str, Tensor]]]]) -> Tensor | None:
+    """The mean background spectrum (45,) of the recordings of labelled trials, every set as much; None without any."""
+    of_sets = []
+    for trials in sets.values():
+        of_recordings = {trial.recording: trial.background for trial, _ in trials if trial.background is not None}
+        if of_recordings:
+            of_sets.append(np.mean(list(of_recordings.values()), axis=0))
+    return torch.tensor(np.mean(of_sets, axis=0)) if of_sets else None
 
 
 def _in_steps(latents: Tensor, exists: Tensor) -> Tensor:

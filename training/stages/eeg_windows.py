@@ -20,6 +20,7 @@ from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.data_pipeline.windows import window_of
 from neuroleon.signals.montage import electrodes
 from neuroleon.signals.window import Window
+from neuroleon.tokenizers.eeg.evidence import backgrounds
 from neuroleon.tokenizers.eeg.tokenizer import CLIP
 
 NOISE = (0.0, 0.1)  # in units of the scale; what flicker evokes is not louder than 0.1
@@ -69,6 +70,7 @@ class Trial:
     recording: str
     keys: tuple[str, ...]
     stimulus: np.ndarray | None  # (n_times,), 0..1
+    background: tuple[float, ...] | None  # of its recording
     duration_s: float
 
 
@@ -98,6 +100,7 @@ class WindowSet:
             recording=str(meta["recording"]),
             keys=tuple(key for key in (meta.get("image_key"), meta.get("label_text")) if key),
             stimulus=np.asarray(meta["stimulus"], np.float32) if "stimulus" in meta else None,
+            background=tuple(meta["background"]) if "background" in meta else None,
             duration_s=record["npy"].shape[1] / meta["sfreq"],
         )
 
@@ -180,7 +183,7 @@ class Mixture:
         """Stack windows; channels and samples that a window lacks are marked in `known` and `valid`, never filled.
 
         A window without a label, or of a set that is not aligned, has label -1, one of somebody who is not known
-        subject -1, in a fold is none (-1); without stimulus or embedding, NaN.
+        subject -1, in a fold is none (-1); without stimulus, background or embedding, NaN.
         """
         n, longest = len(trials), max(trial.eeg.shape[1] for _, trial in trials)
         n_chans = max(len(trial.eeg) for _, trial in trials)
@@ -211,6 +214,7 @@ class Mixture:
             "stimulus": torch.from_numpy(stimulus),
             "embedding": torch.from_numpy(embedding),
             "set": torch.tensor([self.names.index(name) for name, _ in trials]),
+            "background": backgrounds([trial.background for _, trial in trials]),
             "fold": torch.full((n,), -1),
             "subject": torch.tensor(
                 [self.subjects.index(of) if (of := trial.subject) in self.subjects else -1 for _, trial in trials]

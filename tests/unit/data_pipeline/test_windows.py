@@ -27,6 +27,7 @@ def preprocessed(seconds: float = 10, events: tuple[Event, ...] = (), boundaries
     return Preprocessed(
         recording=recording,
         scale_uV=7.0,
+        background=(0.5,) * 45,
         bad_channels={},
         notes=(),
         notch_hz=(),
@@ -44,6 +45,7 @@ def test_a_window_starts_at_its_event() -> None:
     ]
     window = found.windows[0][0]
     assert (window.scale_uV, window.sfreq, window.ch_names) == (7.0, 200.0, ("Cz", "Oz"))
+    assert window.background == (0.5,) * 45
     assert not found.skipped
 
 

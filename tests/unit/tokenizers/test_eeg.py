@@ -15,11 +15,14 @@ from tiny_eeg import telling_labels
 
 from neuroleon.common.errors import CheckpointError, ConfigError, DataError
 from neuroleon.common.files import atomic_folder, read_json, write_json
+from neuroleon.signals.background import background_of
+from neuroleon.signals.from_mne import array_recording
 from neuroleon.signals.montage import electrode_positions, electrodes
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import RESPONSES, RHYTHMS, EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
+from neuroleon.tokenizers.eeg.recordings import prepared, stretch
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer, EEGTokens, RecordingTokens
 
 NAMES = ("Fz", "C3", "Cz", "C4", "Pz", "O1", "Oz", "O2")
@@ -204,6 +207,31 @@ def test_a_person_who_is_known_has_responses_of_their_own_and_company_of_others_
     assert all(map(np.array_equal, alone, (nobody, ann, bob, eve, again)))
 
 
+def test_power_is_told_from_the_recording_and_that_of_others_in_a_batch_changes_none(tokenizer: EEGTokenizer) -> None:
+    loud, quiet = ((level,) * 45 for level in (12.0, -9.0))
+    windows = [replace(window(1), background=background) for background in (None, loud, quiet, loud)]
+    usual, one, other, again = (tokens.ids for tokens in tokenizer.encode_windows(windows))
+    for first, second in ((usual, one), (usual, other), (one, other)):
+        differ = {i % CONFIG.levels for i in np.flatnonzero(first != second)}
+        assert RHYTHMS in differ <= {RESPONSES, RHYTHMS}, "the waveform is what it is"
+    assert np.array_equal(one, again)
+    alone = [tokenizer.encode_windows([made])[0].ids for made in windows]
+    assert all(map(np.array_equal, alone, (usual, one, other, again)))
+
+
+def test_a_recording_of_a_minute_has_a_background_and_each_of_its_windows_too(tokenizer: EEGTokenizer) -> None:
+    made = window(3, n_times=200 * 64)
+    found = tokenizer.encode(made.eeg_uV, ch_names=made.ch_names, sfreq=200.0, unit="uV")
+    assert isinstance(found, RecordingTokens)
+    clean = prepared(tokenizer, array_recording(made.eeg_uV, list(made.ch_names), 200.0, "uV"))
+    assert clean.background is not None and clean.background == background_of(clean.recording.eeg_uV, 200.0, ())
+    cut = [stretch(clean, start, start + 800) for start in range(0, 200 * 64, 800)]
+    ids = [tokens.ids for tokens in tokenizer.encode_windows(cut)]
+    assert np.array_equal(np.concatenate(ids), found.ids)
+    without = tokenizer.encode_windows([replace(w, background=None) for w in cut])
+    assert not np.array_equal(np.concatenate([tokens.ids for tokens in without]), found.ids)
+
+
 def test_a_recording_is_encoded_as_that_of_the_person_who_is_named(tokenizer: EEGTokenizer) -> None:
     made = window(3, n_times=800)
     given = {"ch_names": made.ch_names, "sfreq": 200.0, "unit": "uV"}
@@ -254,7 +282,7 @@ def test_a_saved_tokenizer_gives_the_same_ids(tokenizer: EEGTokenizer, tmp_path:
     assert loaded.fingerprint == tokenizer.with_levels(levels).fingerprint
     assert loaded.preprocess == tokenizer.preprocess
     assert loaded.config == CONFIG
-    batch = [window(seed, 88 + seed) for seed in range(20)]
+    batch = [replace(window(seed, 88 + seed), background=(seed / 10,) * 45 if seed % 2 else None) for seed in range(20)]
     for a, b in zip(loaded.encode_windows(batch), tokenizer.with_levels(levels).encode_windows(batch), strict=True):
         assert np.array_equal(a.ids, b.ids)
     assert loaded.with_levels(4).fingerprint == tokenizer.fingerprint, "all levels are in the folder"

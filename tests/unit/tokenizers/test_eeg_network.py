@@ -253,6 +253,27 @@ def test_the_whole_head_is_heard_ten_times_as_loud_in_every_window() -> None:
     assert louder[45:].argmax() == 20 - 1, "bins of half a hertz"
 
 
+def test_power_is_told_from_the_background_of_the_recording_or_the_usual_one() -> None:
+    """Of every place and of the whole head, at the frequencies of every window of power."""
+    evidence = Evidence(replace(CONFIG, spectral_samples=(200, 400))).double()
+    field, valid = signal(800, 36).repeat(2, 1, 1), torch.ones(2, 800, dtype=torch.bool)
+    background = torch.stack([torch.linspace(3.0, -1.0, 45), torch.full((45,), torch.nan)]).double()
+    _, alone, _ = evidence.numbers(field, valid, background)
+    torch.testing.assert_close(alone[0], alone[1], msg="what was not trained with a background has no use for one")
+    usual = torch.linspace(1.0, 2.0, 45)
+    evidence.tell_from(usual)
+    _, told, _ = evidence.numbers(field, valid, background)
+    taken = (alone - told)[:, 16]
+    for row, expected in ((0, background[0]), (1, usual.double())):
+        whole, halves = taken[row, : 5 * 45].reshape(5, 45), taken[row, 5 * 45 :].reshape(5, 90)
+        torch.testing.assert_close(whole, expected.expand(5, -1))
+        torch.testing.assert_close(halves[:, 1::2], expected.expand(5, -1))
+        torch.testing.assert_close(halves[:, 2::2], ((expected[1:] + expected[:-1]) / 2).expand(5, -1))
+        torch.testing.assert_close(halves[:, 0], expected[:1].expand(5), msg="below 1 Hz as at 1 Hz")
+    _, unknown, _ = evidence.numbers(field, valid)
+    torch.testing.assert_close(unknown[0], told[1])
+
+
 def test_it_starts_as_principal_components_and_k_means() -> None:
     """What the first components hold comes back from the latents, and codes of several levels come near it."""
     rng = torch.Generator().manual_seed(0)

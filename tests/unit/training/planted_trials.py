@@ -49,7 +49,7 @@ def posterior(evidence: Evidence, given: SetTrials) -> tuple[np.ndarray, np.ndar
     """Semantic numbers (n, STEPS, S) of responses and of rhythms."""
     steps, power = torch.from_numpy(given.steps[:, :STEPS]), torch.from_numpy(given.rhythms)
     exists = torch.ones(len(steps), STEPS, dtype=torch.bool)
-    evidence.numbers = lambda field, valid: (steps, power, exists)  # type: ignore[method-assign]
+    evidence.numbers = lambda field, valid, background: (steps, power, exists)  # type: ignore[method-assign]
     subject = evidence.indices(given.subjects.tolist())
     of_responses, of_rhythms = evidence(torch.zeros(0), torch.zeros(0), exists, subject).chunk(2, dim=-1)
     return of_responses.numpy(), of_rhythms.numpy()

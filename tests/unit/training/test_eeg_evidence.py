@@ -195,7 +195,7 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
     exists, known = torch.tensor([[True, False, True, True]]), torch.tensor([[True, True, False, True]])
 
     def rhythms(*of: torch.Tensor, exists: torch.Tensor) -> torch.Tensor:
-        evidence.numbers = lambda field, valid: of  # type: ignore[method-assign, assignment, return-value]
+        evidence.numbers = lambda field, valid, background: of  # type: ignore[method-assign, assignment, return-value]
         found: torch.Tensor = evidence(torch.zeros(0), torch.zeros(0), exists, evidence.indices([None]))
         return found[0, :, CONFIG.semantic_dim :]
 

@@ -125,6 +125,6 @@ def posterior_of_all(evidence: Evidence, given: SetTrials) -> np.ndarray:
     """Semantic numbers (n, PLACES, S) of responses."""
     steps, exists = torch.from_numpy(given.steps), torch.ones(len(given.steps), PLACES, dtype=torch.bool)
     power = torch.zeros(*steps.shape[:2], N_FEATURES)
-    evidence.numbers = lambda field, valid: (steps, power, exists)  # type: ignore[method-assign]
+    evidence.numbers = lambda field, valid, background: (steps, power, exists)  # type: ignore[method-assign]
     found = evidence(torch.zeros(0), torch.zeros(0), exists, evidence.indices(given.subjects.tolist()))
     return np.asarray(found.chunk(2, dim=-1)[0].numpy())

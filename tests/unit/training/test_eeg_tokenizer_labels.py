@@ -13,6 +13,7 @@ from tiny_eeg import telling_labels
 from torch import Tensor, nn
 
 from neuroleon.common.files import atomic_folder
+from neuroleon.signals.background import background_of
 from neuroleon.tokenizers.eeg.cross_fit import CrossFit, copy_without_folds
 from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
@@ -65,6 +66,38 @@ def test_labels_that_a_planted_response_tells_are_in_the_semantic_codes(cvep: Pa
         ]
         assert len(right) >= 7
         assert np.mean(right) > 0.8
+
+
+def test_rhythms_are_told_from_the_background_of_each_recording(cvep: Path, tmp_path: Path) -> None:
+    """A rhythm that is stronger by its label, on top of one that differs more between recordings."""
+    made, rng = records(n=72), np.random.default_rng(0)
+    rhythm = np.sin(2 * np.pi * 20 * np.arange(400) / 200) * np.array([1, -1, 1, -1, 1, -1])[:, None]
+    of_recordings: dict[str, list[np.ndarray]] = {}
+    for record in made:
+        told = record["json"]
+        label, recording = "xyz".index(told["label"] or "y"), int(told["recording"][1:])
+        record["npy"] = (0.7 * rng.standard_normal((len(record["npy"]), 400))).astype(np.float16)
+        record["npy"][:6] += (0.05 * np.exp(0.8 * label + 0.8 * recording) * rhythm).astype(np.float16)
+        of_recordings.setdefault(told["recording"], []).append(record["npy"][:6].astype(np.float64))
+    backgrounds = {}
+    for name, windows in of_recordings.items():
+        twice = np.concatenate(2 * windows, axis=1)  # it takes a minute
+        backgrounds[name] = background_of(twice, 200.0, tuple(range(400, twice.shape[1], 400)))
+    right = {}
+    for known in (False, True):
+        for record in made:
+            record["json"] |= {"background": backgrounds[record["json"]["recording"]]} if known else {}
+        planted = stage(write_samples(tmp_path / str(known) / "cvep", made))
+        network = planted.build().eval().network
+        assert (network.encoder.evidence.usual_background is not None) == known
+        trials = [(trial, batch) for trial, batch in planted._labelled("cvep") if trial.label]
+        right[known] = np.mean(
+            [
+                "xyz"[int(_codes(network, batch)[TINY.waveform_dim + TINY.semantic_dim :][:3].argmax())] == trial.label
+                for trial, batch in trials
+            ]
+        )
+    assert right[True] > 0.8 > right[False] + 0.15
 
 
 def test_people_who_respond_in_ways_of_their_own_are_known_to_all_that_reads_a_window(
@@ -150,6 +183,7 @@ def test_training_reads_a_trial_by_what_was_fitted_without_it_and_so_do_tokens(
 
 def _codes(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """What the codes of a window's last step stand for."""
-    latents = network.encoder(batch["eeg"], batch["electrodes"], batch["known"], batch["valid"])
+    given = ("eeg", "electrodes", "known", "valid", "subject", "background")
+    latents = network.encoder(*(batch[name] for name in given))
     quantized: Tensor = network.quantizer.lookup(network.quantizer.encode(latents))
     return quantized[0, -1]

@@ -124,6 +124,16 @@ def test_a_window_is_stacked_as_it_lies_in_its_shard(sets: dict[str, Path]) -> N
     assert mix.collate([("cap", loud)])["eeg"].max() == 15
 
 
+def test_the_background_of_a_recording_comes_with_its_windows(sets: dict[str, Path]) -> None:
+    mix = mixture(sets)
+    trial = mix.train["cap"][0]
+    assert trial.background is None, "its recording has none"
+    known = replace(trial, background=tuple(np.arange(45.0)))
+    found = mix.collate([("cap", known), ("cap", trial)])["background"]
+    assert found[0].tolist() == list(range(45))
+    assert found[1].isnan().all()
+
+
 def test_labels_that_training_does_not_know_are_none(sets: dict[str, Path]) -> None:
     mix = mixture(sets, aligned=["cap"])
     other = replace(mix.train["cap"][0], label="zebra")
