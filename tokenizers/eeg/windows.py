@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from neuroleon.common.errors import DataError
+from neuroleon.signals.background import TOP_HZ
 from neuroleon.signals.window import Window
 
 SHORTEST_S = 0.25
@@ -15,7 +16,8 @@ def check_window(window: Window, sfreq: float) -> None:
     """Refuse what cannot be tokenized.
 
     Raises:
-        DataError: another rate, too short or too long, no channel, an unknown position, or a value that is not finite.
+        DataError: another rate, too short or too long, no channel, an unknown position, a value that is not finite, or
+            no background spectrum.
     """
     n_chans, n_times = window.eeg_uV.shape
     if window.sfreq != sfreq:
@@ -30,6 +32,11 @@ def check_window(window: Window, sfreq: float) -> None:
     check_positions(window.positions, window.ch_names)
     if not (np.isfinite(window.eeg_uV).all() and 0 < window.scale_uV < np.inf):
         raise DataError("window: holds NaN or infinite values, or a scale that is not positive; reject it")
+    if (found := window.background) is not None and (len(found) != TOP_HZ or not np.isfinite(found).all()):
+        raise DataError(
+            f"window: a background of {len(found)} numbers; expected {TOP_HZ} finite ones, at 1 to {TOP_HZ} Hz, as "
+            "preprocessing measures them; leave it out where it is not known"
+        )
 
 
 def check_positions(positions: np.ndarray, ch_names: Sequence[str]) -> None:

@@ -435,6 +435,8 @@ def test_a_folder_that_is_whole_but_wrong_is_refused(
         ({"scale_uV": 0.0}, "not positive"),
         ({"scale_uV": np.inf}, "not positive"),
         ({"scale_uV": np.nan}, "not positive"),
+        ({"background": (1.0,) * 44}, "44 numbers; expected 45 finite"),
+        ({"background": (np.nan,) * 45}, "45 finite"),
     ],
 )
 def test_a_bad_window_is_refused(tokenizer: EEGTokenizer, change: dict[str, Any], message: str) -> None:
