@@ -109,6 +109,8 @@ def write_set(
             "scale_uV": window.scale_uV, "label": NAMES[label], "label_text": NAMES[label], "texts": [],
             "question": "Which way?", "image_key": None, "onset_s": 10.0 * (i % PER_RECORDING),
         }  # fmt: skip
+        if window.background is not None:
+            meta["background"] = list(window.background)
         record = {"__key__": f"r{recording}-{i}", "npy": (eeg_uV / window.scale_uV).astype(np.float16), "json": meta}
         records[split].append(record)
     for split, found in records.items():

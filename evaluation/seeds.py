@@ -161,7 +161,7 @@ def _over_models(key: Key, found: Sequence[Number], trials: dict[str, str]) -> O
         spread=float(means.std(ddof=1)),
         shuffled=float(np.mean(controls)) if has_control else None,
         n_above=sum(_is_above(one, wanted) for one in found) if has_control and wanted else None,
-        n_within=sum(first.real.low <= mean <= first.real.high for mean in means[1:]) if has_interval else None,
+        n_within=sum(first.real.low <= its <= first.real.high for its in means[1:]) if has_interval else None,
     )
 
 

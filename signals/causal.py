@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.signals.background import TOP_HZ
 from neuroleon.signals.plausibility import PLAUSIBLE, check_recording, pieces
 from neuroleon.signals.preprocess import Preprocess, Preprocessed, referential
 from neuroleon.signals.recording import Recording
@@ -52,6 +53,10 @@ class Decided:
             raise ConfigError(
                 f"decided: scale_uV {self.scale_uV} and reference {self.reference!r}; expected a positive number of "
                 "microvolts, and average or none"
+            )
+        if self.background is not None and len(self.background) != TOP_HZ:
+            raise ConfigError(
+                f"decided: a background of {len(self.background)} numbers; expected {TOP_HZ}, or None if not known"
             )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from neuroleon.common.checkpoint import load_tensors
 from neuroleon.common.errors import CheckpointError, ConfigError
 from neuroleon.common.files import read_json, verify_folder
+from neuroleon.signals.background import TOP_HZ
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.network import EEGNetwork
@@ -39,6 +40,8 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
         raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
     tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
     if (usual := tensors.get("encoder.evidence.usual_background")) is not None:
+        if usual.shape != (TOP_HZ,):
+            raise CheckpointError(f"{folder}: usual_background has shape {tuple(usual.shape)}, expected ({TOP_HZ},)")
         network.encoder.evidence.tell_from(usual)
     shapes = {name: x.shape for name, x in network.state_dict().items() if not name.startswith("quantizer.")}
     codebooks = {f"codebook.{level}": network.quantizer.vectors(level).shape for level in range(config.levels)}

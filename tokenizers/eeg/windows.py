@@ -17,7 +17,7 @@ def check_window(window: Window, sfreq: float) -> None:
 
     Raises:
         DataError: another rate, too short or too long, no channel, an unknown position, a value that is not finite, or
-            no background spectrum.
+            a background that is not 45 finite numbers.
     """
     n_chans, n_times = window.eeg_uV.shape
     if window.sfreq != sfreq:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from loguru import logger
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
@@ -149,7 +150,8 @@ class EEGTokenizerStage:
         network, batches = module.network, list(self._first_batches())
         sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
-        if (usual := _usual_background(sets)) is not None:
+        # a stream begins before its recording is known, so what is causal reads power as it is
+        if not self.config.network.causal and (usual := _usual_background(sets)) is not None:
             network.encoder.evidence.tell_from(usual)
         sfreq = self.config.network.sfreq
         heard = ((name, _set_trials(network, trials, sfreq)) for name, trials in sets.items() if trials)
@@ -396,10 +398,16 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
 def _usual_background(sets: dict[str, list[tuple[Trial, dict[str, Tensor]]]]) -> Tensor | None:
     """The mean background spectrum (45,) of the recordings of labelled trials, every set as much; None without any."""
     of_sets = []
-    for trials in sets.values():
-        of_recordings = {trial.recording: trial.background for trial, _ in trials if trial.background is not None}
-        if of_recordings:
-            of_sets.append(np.mean(list(of_recordings.values()), axis=0))
+    for name, trials in sets.items():
+        of_recordings = {trial.recording: trial.background for trial, _ in trials}
+        known = [background for background in of_recordings.values() if background is not None]
+        if known:
+            of_sets.append(np.mean(known, axis=0))
+        if len(known) < len(of_recordings):
+            logger.info(
+                f"{name}: {len(of_recordings) - len(known)} of {len(of_recordings)} recordings have no background "
+                "spectrum (shorter than a minute, or samples prepared before it was measured): the usual one is used"
+            )
     return torch.tensor(np.mean(of_sets, axis=0)) if of_sets else None
 
 
