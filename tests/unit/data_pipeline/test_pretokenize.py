@@ -71,7 +71,7 @@ def trials() -> list[dict]:
             "png": rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
             "json": {
                 "recipe": "keys", "subject": "s1", "ch_names": ch_names, "sfreq": 200.0, "scale_uV": scale_uV,
-                "positions": electrode_positions(ch_names).tolist(), "label": labels[i], "question": QUESTION,
+                "positions": electrode_positions(ch_names).tolist(), "background": [0.5] * 45, "label": labels[i], "question": QUESTION,
                 "texts": [f"the key {labels[i]}", labels[i]], "label_text": labels[i],
             },
         }
@@ -138,7 +138,7 @@ def test_records_hold_every_modality_and_the_facts(tokens: Path, trials: list[di
         assert picture.tolist() == tokenizers.image.encode(trial["png"][None])[0].tolist()
         assert record.info["sample"] == trial["__key__"]
         assert (record.info["subject"], record.info["label"]) == ("s1", info["label"])
-        assert "positions" not in record.info
+        assert not {"positions", "background"} & set(record.info)
     manifest = json.loads((tokens / "manifest.json").read_text())
     assert manifest["samples"] == {"licence": "BSD-3"}
     assert manifest["vocabulary"] == Vocabulary.load(tokens / "vocabulary.json").fingerprint

@@ -28,6 +28,7 @@ from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.sources import survey
 from neuroleon.data_pipeline.splits import assign
 from neuroleon.data_pipeline.stimuli import draw
+from neuroleon.data_pipeline.windows import window_of
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 CANARIES = ("Muster", "MRN12345", "Technician", "anna", "2019", "13-MAY", "room 7")
@@ -65,6 +66,7 @@ def test_a_set_of_ones_own_needs_only_a_recipe(own: Path) -> None:
     assert (info["label"], info["label_text"], info["image_key"], info["onset_s"]) == ("right", "right", "right", 3.0)
     assert info["texts"] == ["Something is on the right.", "On the right."]
     assert info["question"] == "Left or right?"
+    assert "background" not in info, "of 20 s it is not known"
     np.testing.assert_array_equal(sample["png"], draw("field", side="right"))
     subjects = [{record["json"]["subject"] for record in reader} for reader in readers.values()]
     assert [len(s) for s in subjects] == [1, 1, 1]
@@ -376,6 +378,20 @@ def test_the_real_flashes_of_a_key_go_with_each_of_its_windows(tmp_path: Path) -
             assert record["json"]["stimulus"] != np.roll(code, shift)[flash].tolist()
     tracks = {tuple(record["json"]["stimulus"]) for record in records}
     assert len(tracks) == 20
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
+def test_every_window_has_the_background_of_its_recording(tmp_path: Path) -> None:
+    recipe = load_recipe("cvep20")
+    folder = DATA / recipe.source.folder
+    located, _ = survey(recipe, folder)
+    samples = RecordingSamples(recipe, folder, "train", tmp_path)
+    of_recordings = [{tuple(record["json"]["background"]) for record in samples.records([one])} for one in located[:2]]
+    (first,), (second,) = of_recordings
+    assert len(first) == len(second) == 45
+    assert first != second
+    record = next(iter(samples.records(located[:1])))
+    assert window_of(record).background == first
 
 
 def test_a_second_run_in_the_same_folder_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
