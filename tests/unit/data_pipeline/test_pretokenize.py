@@ -71,8 +71,8 @@ def trials() -> list[dict]:
             "png": rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
             "json": {
                 "recipe": "keys", "subject": "s1", "ch_names": ch_names, "sfreq": 200.0, "scale_uV": scale_uV,
-                "positions": electrode_positions(ch_names).tolist(), "background": [0.5] * 45, "label": labels[i], "question": QUESTION,
-                "texts": [f"the key {labels[i]}", labels[i]], "label_text": labels[i],
+                "positions": electrode_positions(ch_names).tolist(), "background": [0.5] * 45, "question": QUESTION,
+                "label": labels[i], "texts": [f"the key {labels[i]}", labels[i]], "label_text": labels[i],
             },
         }
         for i in range(6)
