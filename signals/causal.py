@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 
 from neuroleon.common.errors import ConfigError, DataError
-from neuroleon.signals.background import TOP_HZ
 from neuroleon.signals.plausibility import PLAUSIBLE, check_recording, pieces
 from neuroleon.signals.preprocess import Preprocess, Preprocessed, referential
 from neuroleon.signals.recording import Recording
@@ -37,8 +36,7 @@ _BLOCK_S = 40.0  # of a whole recording, filtered at a time
 class Decided:
     """What is decided at the start of a stream. That of an earlier session, with the same cap, saves the wait.
 
-    `bad_channels` says of each channel that is left out why; `reference="none"`: as recorded; `background` is the
-    spectrum of what was decided on, where that was a minute or more.
+    `bad_channels` says of each channel that is left out why; `reference="none"`: as recorded.
     """
 
     scale_uV: float
@@ -46,17 +44,12 @@ class Decided:
     notch_hz: tuple[float, ...] = ()
     reference: Literal["average", "none"] = "average"
     notes: tuple[str, ...] = ()
-    background: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_uV < np.inf or self.reference not in {"average", "none"}:
             raise ConfigError(
                 f"decided: scale_uV {self.scale_uV} and reference {self.reference!r}; expected a positive number of "
                 "microvolts, and average or none"
-            )
-        if self.background is not None and len(self.background) != TOP_HZ:
-            raise ConfigError(
-                f"decided: a background of {len(self.background)} numbers; expected {TOP_HZ}, or None if not known"
             )
 
 
@@ -103,7 +96,6 @@ def decide(preprocess: Preprocess, recording: Recording) -> Decided:
         notch_hz=made.notch_hz,
         reference=made.reference,
         notes=made.notes,
-        background=made.background,
     )
 
 
@@ -291,7 +283,7 @@ def apply_causal(
     made = Preprocessed(
         recording=result,
         scale_uV=decided.scale_uV,
-        background=decided.background,
+        background=None,  # what is causal begins before its recording is known
         bad_channels=decided.bad_channels,
         notes=decided.notes,
         notch_hz=decided.notch_hz,

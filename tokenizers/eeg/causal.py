@@ -55,7 +55,7 @@ def encode_causal(
         if stop - first < SHORTEST_S * sfreq or eeg_uV.std(axis=1).max() < PLAUSIBLE.flat_std_uV:
             gaps.append((first / sfreq, stop / sfreq))
             continue
-        windows = StepEncoder(tokenizer, made.recording.positions, made.scale_uV, made.background, subject)
+        windows = StepEncoder(tokenizer, made.recording.positions, made.scale_uV, subject)
         found = windows.push(CausalSignal(eeg_uV, valid[first:stop])) + windows.finish()
         steps += [replace(step, window=step.window + len(starts)) for step in found]
         starts += range(first, stop, size)

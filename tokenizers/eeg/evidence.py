@@ -2,11 +2,10 @@
 
 The semantic numbers of a step are the posterior of every such label, given the window up to this step, less chance.
 All are read from the field whitened by its own covariance in the whole window, or so far when causal
-(`spatial.whitening`). *Responses* are read
-with weights that depend on the place of the step in its window, because a response is locked to the window's start:
-evidence adds up. *Rhythms* are read from log-power around the steps, less that of the recording, whatever their place:
-its mean so far. Each is trusted as far as the same number of steps went on trials that the fit did not see. On EEG of
-anything else they name a label that training knew, and that means nothing.
+(`spatial.whitening`). *Responses* are read with weights that depend on the place of the step in its window, because a
+response is locked to the window's start: evidence adds up. *Rhythms* are read from log-power around the steps, less
+that of the recording, whatever their place: its mean so far. Each is trusted as far as the same number of steps went on
+trials that the fit did not see. On EEG of anything else they name a label that training knew, and that means nothing.
 # B batch, K harmonics, M sources, T samples, N steps, F features of power, S semantic numbers of one kind
 """
 
@@ -96,7 +95,7 @@ class LogPower(nn.Module):
 
 
 def _between(n_bins: int, resolution_hz: float) -> Tensor:
-    """(45, n_bins): what is known at 1, 2 ... 45 Hz -> at the bins, in a straight line between; ends go on."""
+    """(45, n_bins): what is known at 1, 2 ... 45 Hz -> at the bins, in a straight line between them."""
     place = (torch.arange(1, n_bins + 1) * resolution_hz - 1).clamp(0, TOP_HZ - 1)
     return (1 - (torch.arange(TOP_HZ)[:, None] - place).abs()).clamp_min(0)
 

@@ -21,7 +21,6 @@ from neuroleon.signals.montage import electrodes
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.evidence import backgrounds
 from neuroleon.tokenizers.eeg.surprise import Calibration
 from neuroleon.tokenizers.eeg.tokens import EEGTokens
 
@@ -97,16 +96,8 @@ def by_name(ch_names: Sequence[str]) -> list[int]:
 class StepEncoder:
     """Cuts a causal signal into windows and encodes each anew whenever steps of it have become whole."""
 
-    def __init__(
-        self,
-        tokenizer: CausalTokenizer,
-        positions: np.ndarray,
-        scale_uV: float,
-        background: tuple[float, ...] | None,
-        subject: str | None,
-    ) -> None:
-        evidence = tokenizer._encoder.evidence
-        self._subject, self._background = evidence.indices([subject]), backgrounds([background]).double()
+    def __init__(self, tokenizer: CausalTokenizer, positions: np.ndarray, scale_uV: float, subject: str | None) -> None:
+        self._subject = tokenizer._encoder.evidence.indices([subject])
         self._tokenizer, self._scale_uV, self._scale = tokenizer, scale_uV, tokenizer.scale_bin(scale_uV)
         self._step_samples = tokenizer.config.step_samples
         self._places = torch.from_numpy(electrodes(positions))[None].double()
@@ -157,7 +148,7 @@ class StepEncoder:
         """Local ids (32, tokens_per_step) of the window as it is known; those of steps to come mean nothing."""
         eeg, valid = torch.from_numpy(self._eeg)[None], torch.from_numpy(self._valid)[None]
         present = torch.ones(1, len(self._eeg), dtype=torch.bool)
-        latents = self._tokenizer._encoder(eeg, self._places, present, valid, self._subject, self._background)
+        latents = self._tokenizer._encoder(eeg, self._places, present, valid, self._subject)
         codes = self._tokenizer.network.quantizer.encode(latents, self._tokenizer.tokens_per_step)
         return codes[0].numpy() + self._offsets
 
@@ -264,7 +255,5 @@ class EEGStream:
         if self._windows is None:
             self.ch_names, self.positions = self._front_end.ch_names, self._front_end.positions
             self.left_out |= self.decided.bad_channels
-            self._windows = StepEncoder(
-                self._tokenizer, self.positions, self.decided.scale_uV, self.decided.background, self._subject
-            )
+            self._windows = StepEncoder(self._tokenizer, self.positions, self.decided.scale_uV, self._subject)
         return self._windows.push(signal)

@@ -100,6 +100,19 @@ def test_rhythms_are_told_from_the_background_of_each_recording(cvep: Path, tmp_
     assert right[True] > 0.8 > right[False] + 0.15
 
 
+def test_a_causal_tokenizer_reads_power_as_it_is(cvep: Path, tmp_path: Path) -> None:
+    """A stream begins before the background of its recording is known."""
+    made = records()
+    for record in made:
+        record["json"]["background"] = [1.0] * 45
+    folder = write_samples(tmp_path / "cvep", made)
+    for causal in (False, True):
+        of_stage = stage(folder)
+        of_stage.config = replace(of_stage.config, network=replace(TINY, causal=causal))
+        evidence = of_stage.build().network.encoder.evidence
+        assert (evidence.usual_background is None) == causal
+
+
 def test_people_who_respond_in_ways_of_their_own_are_known_to_all_that_reads_a_window(
     cvep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
