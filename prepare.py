@@ -38,6 +38,12 @@ def parser() -> ArgumentParser:
         "--variants", type=int, default=4, help="tokenizations of each training window; one is as it is"
     )
     tokens.add_argument("--seed", type=int, default=0, help="of the augmentation")
+    tokens.add_argument(
+        "--cross-fit",
+        type=bool,
+        default=True,
+        help="whether what tells labels in a training window is fitted without it: as sure as of new EEG, or surer",
+    )
     for command in (samples, tokens):
         command.add_argument("--out", type=Path, required=True, help="the shards go to OUT/NAME")
         command.add_argument("--on", type=Literal["local", "slurm", "ray"], default="local", help="where tasks run")
@@ -89,7 +95,7 @@ def run_samples(options: Namespace) -> None:
 def run_tokens(options: Namespace) -> None:
     from neuroleon.data_pipeline.pretokenize import Tokenizers, tokenize_shards
 
-    tokenizers = Tokenizers.load(options.tokenizers, cross_fit=True)
+    tokenizers = Tokenizers.load(options.tokenizers, cross_fit=options.cross_fit)
     settings = {name: options[name] for name in ("variants", "seed")}
     for folder in tokenize_shards(options.samples, tokenizers, options.out, launch=_launch(options), **settings):
         print(folder)

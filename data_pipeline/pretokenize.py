@@ -162,7 +162,9 @@ def _tokenize_folders(
         readers = {split: ShardReader(source, split) for split in SPLITS}
         _claim(folder, readers, tokenizers, variants, seed)
         of_folder[folder] = list(_tasks(folder, source, readers, variants, seed))
-        if tokenizers.cross_fit is not None and readers["train"].fingerprint in tokenizers.cross_fit.folds:
+        if tokenizers.cross_fit is None:
+            logger.info(f"{folder.name}: training samples are tokenized by what was fitted to them too")
+        elif readers["train"].fingerprint in tokenizers.cross_fit.folds:
             logger.info(f"{folder.name}: training samples are tokenized by what their recordings had no part in")
         else:
             logger.info(f"{folder.name}: no fold of the EEG tokenizer's cross-fit/ is of these very samples")

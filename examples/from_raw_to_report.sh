@@ -46,7 +46,7 @@ elif [ "$kind" = restricted ]; then
   tuned=(--loop.steps 600)
 fi
 samples=$(printf "$out/samples/%s," "${sets[@]}") shards=$(printf "$out/tokens/%s," "${sets[@]}")
-samples="[${samples%,}]" shards="[${shards%,}]"
+sure=$(printf "$out/sure/%s," "${sets[@]}") samples="[${samples%,}]" shards="[${shards%,}]" sure="[${sure%,}]"
 recordings=$(printf "$out/samples/%s," "${sets[@]}" "${eeg_only[@]}") recordings="[${recordings%,}]"
 
 if [[ " ${eeg_only[*]} " == *" eegmmidb "* ]]; then  # two of its files were copied as text: what is read are repaired copies
@@ -67,9 +67,12 @@ $python train.py image-tokenizer --config configs/image-tokenizer.yaml --seed "$
   --pictures "$photos" --resume auto --out "$out/image" --export "$out/tokenizers/image" "${image[@]}"
 $python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --seed "$seed" --data.samples "$recordings" \
   --data.aligned "$aligned" --data.weights "$weights" --resume auto --out "$out/eeg" --export "$out/tokenizers/eeg" "${eeg[@]}"
-$python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
-  --out "$out/tokens" --seed "$seed" "${tokens[@]}"
-$python train.py pretrain --config configs/pretrain.yaml --seed "$seed" --data.tokens "$shards" --data.samples "$samples" \
+# what ids say is learned from tokens that say it surely, how far to trust it from tokens as sure as those of new EEG
+tokenize() { $python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
+  --out "$out/$1" --cross-fit "$2" --seed "$seed" "${tokens[@]}"; }
+tokenize sure false
+tokenize tokens true
+$python train.py pretrain --config configs/pretrain.yaml --seed "$seed" --data.tokens "$sure" --data.samples "$samples" \
   --data.tokenizers "$out/tokenizers" --data.recipes "$recipes" --resume auto --out "$out/pretrained" "${model[@]}"
 $python train.py finetune --config configs/finetune.yaml --seed "$seed" --init "$out/pretrained" --data.tokens "$shards" \
   --data.samples "$samples" --data.tokenizers "$out/tokenizers" --data.recipes "$answers" --resume auto --out "$out/model" "${tuned[@]}"

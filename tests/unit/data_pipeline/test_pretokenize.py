@@ -18,6 +18,7 @@ from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, Token
 from neuroleon.data_pipeline.members import encode
 from neuroleon.data_pipeline.pretokenize import Tokenizers, _opened, _tasks, tokenize_shards, variants_of
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
+from neuroleon.prepare import main as prepare_cli
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
@@ -176,6 +177,22 @@ def test_a_trial_is_tokenized_by_what_was_fitted_without_it(
     assert told_apart == {"trial-0", "trial-1", "trial-2", "trial-3"}
     with pytest.raises(DataError, match="another cross_fit"):
         tokenize_shards([samples], tokenizers, tmp_path / "here", variants=2)
+
+
+def test_tokens_as_sure_as_of_new_eeg_or_surer(trials: list[dict], tokenizers: Tokenizers, tmp_path: Path) -> None:
+    """`--cross-fit false`: every trial is read by what was fitted to it; without it, by what was not."""
+    samples = write_samples(tmp_path / "samples", trials)
+    fold = _reading_otherwise(tokenizers.eeg, 1)
+    fold_of = {ShardReader(samples, "train").fingerprint: {f"trial-{i}": 0 for i in range(4)}}
+    replace(tokenizers, cross_fit=CrossFit((fold,), fold_of)).save(tmp_path / "tokenizers")
+    command = ["tokens", "--samples", str(samples), "--tokenizers", str(tmp_path / "tokenizers"), "--variants", "1"]
+    prepare_cli([*command, "--out", str(tmp_path / "sure"), "--cross-fit", "false"])
+    prepare_cli([*command, "--out", str(tmp_path / "as-sure-as-new")])
+    for name, maker in (("sure", tokenizers.eeg), ("as-sure-as-new", fold)):
+        records = {record["__key__"]: record["npy"] for record in ShardReader(tmp_path / name / samples.name, "train")}
+        for trial in trials[:4]:
+            ids = maker.encode_windows(variants_of(trial, 1, 0))[0].ids
+            np.testing.assert_array_equal(records[trial["__key__"]][: ids.size].reshape(ids.shape), ids)
 
 
 def _reading_otherwise(tokenizer: EEGTokenizer, seed: int) -> EEGTokenizer:
