@@ -143,6 +143,11 @@ class EEGTokenizerStage:
 
     def build(self) -> nn.Module:
         n_labels = {name: len(self.mixture.train[name].labels) for name in self.config.data.aligned}
+        unread = [
+            name for name in self.mixture.names if name not in n_labels and len(self.mixture.train[name].labels) > 1
+        ]
+        if unread:
+            logger.info(f"data.aligned leaves out {', '.join(unread)}: no codes are made for their labels")
         module = EEGTokenizerTraining(
             self.config.network, n_labels, len(self.mixture.names), self.mixture.embedding_dim
         )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cvep_stage import N_CHANS, N_WINDOWS, OFF, TINY, losses, records, stage, started, write_samples
+from loguru import logger
 from torch import Tensor
 
 from neuroleon.common.errors import ConfigError
@@ -111,10 +112,18 @@ def test_windows_without_a_label_or_a_stimulus_are_only_reconstructed(cvep: Path
     assert alone["loss"] == pytest.approx(plain["loss"] - read, rel=1e-5)
 
 
-def test_a_set_that_is_not_aligned_has_no_label(cvep: Path) -> None:
-    batch = stage(cvep, aligned=[]).batch(0)
+def test_a_set_that_is_not_aligned_has_no_label_and_the_log_says_so(cvep: Path) -> None:
+    made = stage(cvep, aligned=[])
+    batch = made.batch(0)
     assert (batch["label"] == -1).all()
     assert batch["stimulus"].isnan().all()
+    said: list[str] = []
+    sink = logger.add(said.append, format="{message}")
+    made.build()
+    stage(cvep).build()
+    logger.remove(sink)
+    assert said[0] == "data.aligned leaves out cvep: no codes are made for their labels\n"
+    assert not any("leaves out" in line for line in said[1:])
 
 
 def test_settings_that_cannot_work_are_refused(cvep: Path) -> None:
