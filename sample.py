@@ -21,6 +21,7 @@ from neuroleon.decoding.pipeline import TEN_TWENTY, NeuroleonPipeline, Result, t
 from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.decoding.verdict import verdict
 from neuroleon.retrieval.memory import Memory, Retrieval
+from neuroleon.signals.background import SHORTEST_S
 from neuroleon.signals.columns import without_labels
 from neuroleon.signals.montage import HEAD_CENTRE_M, HEAD_RADIUS_M
 from neuroleon.signals.plausibility import check_recording, reject_reason
@@ -141,15 +142,16 @@ def read_stretch(args: Namespace, pipeline: NeuroleonPipeline, question: str | N
             f"{args.eeg}: {duration_s:g} s from {start_s:g} s {' and '.join(found.skipped)}; "
             f"the recording lasts {recording.duration_s:g} s, choose another --start or --duration"
         )
+    window, _, cut_at_s = found.windows[0]
     return Stretch(
-        window=replace(found.windows[0][0], subject=args.subject),
+        window=replace(window, subject=args.subject),
         recording=recording,
         preprocessed=preprocessed,
-        start_s=found.windows[0][2],
+        start_s=cut_at_s,
         onset_s=onset_s,
         duration_s=duration_s,
         event=event.code if event else None,
-        notes=_unlike_training(pipeline, duration_s),
+        notes=(*_unlike_training(pipeline, duration_s), *_without_background(pipeline, window)),
     )
 
 
@@ -160,6 +162,13 @@ def _unlike_training(pipeline: NeuroleonPipeline, duration_s: float) -> tuple[st
         return ()
     lengths = ", ".join(f"{recipe} {seconds:g} s" for recipe, seconds in known.items())
     return (f"windows in training: {lengths}; --duration chooses",)
+
+
+def _without_background(pipeline: NeuroleonPipeline, window: Window) -> tuple[str, ...]:
+    """What to know where a recording is too short to say how strong its rhythms usually are."""
+    if window.background is not None or not pipeline.eeg.tells_from_background:
+        return ()
+    return (f"less than {SHORTEST_S:g} s recorded: rhythms (flicker) are told less surely than from a longer file",)
 
 
 def describe(stretch: Stretch) -> str:

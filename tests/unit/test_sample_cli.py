@@ -104,6 +104,21 @@ def test_whose_eeg_it_is_can_be_told(
     assert "--subject says whose --eeg it is" in line
 
 
+def test_a_short_recording_is_said_to_tell_rhythms_less_surely(
+    make_model_folder: Callable[..., None], recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = mne.io.read_raw_fif(recording, preload=True, verbose="ERROR")
+    raw = mne.concatenate_raws([raw.copy() for _ in range(11)], verbose="ERROR")
+    raw.save(tmp_path / "long_raw.fif", verbose="ERROR")
+    for background in (False, True):
+        make_model_folder(model := tmp_path / f"model-{background}", background=background)
+        for path in (recording, tmp_path / "long_raw.fif"):
+            args = ["--task", "eeg2label", "--eeg", path, "--start", 0.5, "--model", model, "--out", tmp_path / "out"]
+            main([str(arg) for arg in args])
+            said = "note        less than 60 s recorded" in capsys.readouterr().out
+            assert said == (background and path == recording)
+
+
 def test_generated_eeg_is_a_recording_that_mne_reads(model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     args = ["--task", "text2eeg", "--text", "a circle", "--duration", "0.5", "--channels", "[Cz,Oz]", "--n", "1"]

@@ -25,12 +25,15 @@ IMAGE = VQGANConfig(resolution=16, patch=2, ch=32, ch_mult=(1, 2), z_channels=8,
 QUESTION = "Circle or square?"
 
 
-def write_model(folder: Path, *, other_image_tokenizer: bool = False) -> None:
-    """Write a model folder; with `other_image_tokenizer` one whose vocabulary was made with another tokenizer."""
+def write_model(folder: Path, *, other_image_tokenizer: bool = False, background: bool = True) -> None:
+    """Write a model folder; with `other_image_tokenizer` one whose vocabulary was made with another tokenizer, without
+    `background` one that tells rhythms from nothing."""
     torch.manual_seed(0)
     text = TextTokenizer.train(["a circle was shown", "a square was shown", QUESTION], 300)
     image = ImageTokenizer(VQGAN(IMAGE), torch.randn(IMAGE.codebook_size, IMAGE.code_dim))
     network = telling_labels(EEGNetwork(EEG))
+    if not background:
+        network.encoder.evidence.usual_background = None
     # the library starts codebooks at their first data
     network.quantizer(torch.randn(256, EEG.latent_dim), torch.full((256,), EEG.levels))
     eeg = EEGTokenizer(EEG, Preprocess(), network)

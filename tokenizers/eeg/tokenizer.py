@@ -135,6 +135,12 @@ class EEGTokenizer:
         return digest.hexdigest()
 
     @property
+    def tells_from_background(self) -> bool:
+        """Whether rhythms are told from the background spectrum of their recording (`Window.background`); where that
+        is not known, from the usual one of training, and less surely."""
+        return self.network.encoder.evidence.usual_background is not None
+
+    @property
     def subjects(self) -> tuple[str, ...]:
         """People whose own responses it knows, as sample shards name them."""
         return self.network.encoder.evidence.subjects
