@@ -27,7 +27,7 @@ QUESTION = "Circle or square?"
 
 def write_model(folder: Path, *, other_image_tokenizer: bool = False, background: bool = True) -> None:
     """Write a model folder; with `other_image_tokenizer` one whose vocabulary was made with another tokenizer, without
-    `background` one that tells rhythms from nothing."""
+    `background` one that reads the power of rhythms as it is."""
     torch.manual_seed(0)
     text = TextTokenizer.train(["a circle was shown", "a square was shown", QUESTION], 300)
     image = ImageTokenizer(VQGAN(IMAGE), torch.randn(IMAGE.codebook_size, IMAGE.code_dim))
