@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# From raw recordings to an evaluation report, by the documented commands only. models/default was made by these
-# commands as they were at 2fef53f; since then power is told from the background spectrum of the recording.
+# From raw recordings to an evaluation report, by the documented commands only. models/default was made by them.
 #
 #   examples/from_raw_to_report.sh [--short | --restricted] [--seed N] [DATA] [OUT]
 #
