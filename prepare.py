@@ -42,7 +42,8 @@ def parser() -> ArgumentParser:
         "--cross-fit",
         type=bool,
         default=True,
-        help="whether what tells labels in a training window is fitted without it: as sure as of new EEG, or surer",
+        help="make a training window's tokens by what its recording had no part in: as sure as those of new EEG; "
+        "false: by what may have been fitted to it, surer",
     )
     for command in (samples, tokens):
         command.add_argument("--out", type=Path, required=True, help="the shards go to OUT/NAME")

@@ -165,10 +165,10 @@ def _unlike_training(pipeline: NeuroleonPipeline, duration_s: float) -> tuple[st
 
 
 def _without_background(pipeline: NeuroleonPipeline, window: Window) -> tuple[str, ...]:
-    """What to know where a recording is too short to say how strong its rhythms usually are."""
+    """What to know where a recording does not say how strong its rhythms usually are."""
     if window.background is not None or not pipeline.eeg.tells_from_background:
         return ()
-    return (f"less than {SHORTEST_S:g} s recorded: rhythms (flicker) are told less surely than from a longer file",)
+    return (f"less than {SHORTEST_S:g} s of usable EEG: what rhythms tell (flickering lights) is more often wrong",)
 
 
 def describe(stretch: Stretch) -> str:

@@ -163,7 +163,7 @@ def _tokenize_folders(
         _claim(folder, readers, tokenizers, variants, seed)
         of_folder[folder] = list(_tasks(folder, source, readers, variants, seed))
         if tokenizers.cross_fit is None:
-            logger.info(f"{folder.name}: training samples are tokenized by what was fitted to them too")
+            logger.info(f"{folder.name}: training samples are tokenized by what may have been fitted to them")
         elif readers["train"].fingerprint in tokenizers.cross_fit.folds:
             logger.info(f"{folder.name}: training samples are tokenized by what their recordings had no part in")
         else:

@@ -67,8 +67,10 @@ $python train.py image-tokenizer --config configs/image-tokenizer.yaml --seed "$
 $python train.py eeg-tokenizer --config configs/eeg-tokenizer.yaml --seed "$seed" --data.samples "$recordings" \
   --data.aligned "$aligned" --data.weights "$weights" --resume auto --out "$out/eeg" --export "$out/tokenizers/eeg" "${eeg[@]}"
 # what ids say is learned from tokens that say it surely, how far to trust it from tokens as sure as those of new EEG
-tokenize() { $python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
-  --out "$out/$1" --cross-fit "$2" --seed "$seed" "${tokens[@]}"; }
+tokenize() {
+  $python prepare.py tokens --samples $(printf "$out/samples/%s " "${sets[@]}") --tokenizers "$out/tokenizers" \
+    --out "$out/$1" --cross-fit "$2" --seed "$seed" "${tokens[@]}"
+}
 tokenize sure false
 tokenize tokens true
 $python train.py pretrain --config configs/pretrain.yaml --seed "$seed" --data.tokens "$sure" --data.samples "$samples" \

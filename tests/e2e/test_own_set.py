@@ -2,6 +2,7 @@
 own to a report that names what was planted in them, and says from what it cannot be told apart."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADING = "## Train and evaluate on your own data"
+HEADING = "Train and evaluate on your own data"
 SFREQ, DURATION_S, N_TRIALS = 256, 110, 50
 LIGHTS = {"fast": 15.0, "slow": 10.0}
 RECIPE = {
@@ -79,9 +80,10 @@ def write_recording(path: Path, seed: int) -> None:
 
 def documented(root: Path) -> list[list[str]]:
     """What README says to type, with its data and runs in `root`."""
-    (block,) = (part for part in (ROOT / "README.md").read_text().split("\n## ") if HEADING[3:] == part.split("\n")[0])
-    typed = block.replace("\\\n", " ").replace(" /data ", f" {root} ").replace("runs/", f"{root}/runs/")
-    lines = [line.strip() for line in typed.replace(" my.yaml ", f" {root}/my.yaml ").splitlines()]
+    (block,) = (part for part in (ROOT / "README.md").read_text().split("\n## ") if part.split("\n")[0] == HEADING)
+    places = {"/data": root, "my.yaml": root / "my.yaml"}
+    typed = re.sub(r"\bruns/|(?<= )(?:/data|my\.yaml)(?= )", lambda at: str(places.get(at[0], f"{root}/runs/")), block)
+    lines = [line.strip() for line in typed.replace("\\\n", " ").splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("python ")]
 
 
@@ -98,9 +100,10 @@ def test_what_was_planted_is_named(tmp_path: Path) -> None:
     for command in commands:
         shorter = SHORTER.get(command[1], "").split()
         done = subprocess.run(
-            [sys.executable, *command, *shorter], cwd=ROOT, capture_output=True, text=True, timeout=600
+            [sys.executable, *command, *shorter], cwd=ROOT, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "runs" / "tokenizers" / "eeg" / "cross-fit").is_dir(), "no codes were made for the labels"
     (one,) = json.loads((tmp_path / "runs" / "report" / "report.json").read_text())["sets"]
     primary = {task["task"]: task["comparisons"][0]["conditions"] for task in one["tasks"]}
     for task in ("eeg2label", "eeg2text", "eeg2both"):
@@ -109,4 +112,4 @@ def test_what_was_planted_is_named(tmp_path: Path) -> None:
         assert right["shuffled"] <= 0.75, task
         assert right["noise"] >= 0.9, task
         (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"my {task}: "))
-        assert line.endswith(": above shuffled, not clearly above noise")
+        assert re.search(": above shuffled, not clearly above .*noise", line)
