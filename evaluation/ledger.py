@@ -43,9 +43,10 @@ class Ledger:
             ) from None
         self.uses: list[dict[str, Any]] = [_use(line, f"{self.path}, line {n}") for n, line in enumerate(lines, 1)]
 
-    def before(self, fingerprint: str, shards: str) -> tuple[int, int]:
-        """How often this one, and how often anything, was scored on these test shards before."""
-        models = [use["model"] for use in self.uses if use["shards"] == shards]
+    def before(self, fingerprint: str, name: str, shards: str) -> tuple[int, int]:
+        """How often this one, and how often anything, was scored before on a test split that is as good as this one: of
+        a set of this name, which may have been prepared anew since, or of these very shards."""
+        models = [use["model"] for use in self.uses if use["set"] == name or use["shards"] == shards]
         return models.count(fingerprint), len(models)
 
     def write(self, fingerprint: str, sets: Sequence[tuple[str, str]], settings: dict[str, Any]) -> str:
@@ -58,7 +59,7 @@ class Ledger:
         Returns:
             What the ledger held before, in words: `USES` of the report.
         """
-        counts = [(name, *self.before(fingerprint, shards)) for name, shards in sets]
+        counts = [(name, *self.before(fingerprint, name, shards)) for name, shards in sets]
         date, commit = datetime.now(UTC).isoformat(timespec="seconds"), _commit()
         uses = [
             {"date": date, "model": fingerprint, "set": name, "shards": shards, "settings": settings, "commit": commit}
@@ -81,8 +82,8 @@ def _place(evaluated: Path | str | None) -> Path:
 
 def _use(line: str, where: str) -> dict[str, Any]:
     use = parse_json(line.encode(), where)
-    if not isinstance(use, dict) or not {"model", "shards"} <= use.keys():
-        raise DataError(f"{where}: expected an object with model and shards; restore the line or move the file away")
+    if not isinstance(use, dict) or not {"model", "set", "shards"} <= use.keys():
+        raise DataError(f"{where}: expected an object with model, set and shards; restore the line or move the file away")
     return use
 
 

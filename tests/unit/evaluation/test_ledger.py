@@ -16,15 +16,19 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_uses_are_counted_by_model_and_by_shards(model: Path) -> None:
-    assert Ledger(str(model)).before("m1", "s1") == (0, 0)
+def test_uses_are_counted_by_model_and_by_set(model: Path) -> None:
+    assert Ledger(str(model)).before("m1", "cvep20", "s1") == (0, 0)
     Ledger(str(model)).write("m1", [("cvep20", "s1"), ("ssvep40", "s2")], {"seed": 0})
     Ledger(str(model)).write("m2", [("cvep20", "s1")], {"seed": 1})
     ledger = Ledger(str(model))
-    assert (ledger.before("m1", "s1"), ledger.before("m1", "s2"), ledger.before("m3", "s1")) == ((1, 2), (1, 1), (0, 2))
+    assert ledger.before("m1", "cvep20", "s1") == (1, 2)
+    assert ledger.before("m1", "ssvep40", "s2") == (1, 1)
+    assert ledger.before("m3", "cvep20", "s1") == (0, 2)
+    assert ledger.before("m1", "cvep20", "prepared anew") == (1, 2)
+    assert ledger.before("m1", "by another name", "s1") == (1, 2)
     lines = (model.parent / FILE).read_text().splitlines()
     assert [json.loads(line)["set"] for line in lines] == ["cvep20", "ssvep40", "cvep20"]
-    told = ledger.write("m1", [("cvep20", "s1"), ("x", "s3")], {})
+    told = ledger.write("m1", [("cvep20", "s9"), ("x", "s3")], {})
     assert told == "cvep20: 1 of this one, 2 of any; x: 0 of this one, 0 of any"
     assert set(json.loads(lines[0])) == {"date", "model", "set", "shards", "settings", "commit"}
     assert not list(model.iterdir())  # the model folder has a manifest, and stays as it is
@@ -67,8 +71,8 @@ def test_a_ledger_that_cannot_be_written_stops_the_evaluation(model: Path) -> No
         Ledger(str(model))
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", '{"model": "m1"}'])
+@pytest.mark.parametrize("line", ["{}", "[]", '{"model": "m1", "shards": "s1"}'])
 def test_a_line_that_is_no_use_is_refused_before_anything_is_scored(model: Path, line: str) -> None:
     (model.parent / FILE).write_text(f"{line}\n")
-    with pytest.raises(DataError, match="line 1: expected an object with model and shards"):
+    with pytest.raises(DataError, match="line 1: expected an object with model, set and shards"):
         Ledger(str(model))
