@@ -83,7 +83,7 @@ def _place(evaluated: Path | str | None) -> Path:
 def _use(line: str, where: str) -> dict[str, Any]:
     use = parse_json(line.encode(), where)
     if not isinstance(use, dict) or not {"model", "set", "shards"} <= use.keys():
-        raise DataError(f"{where}: expected an object with model, set and shards; restore the line or move the file away")
+        raise DataError(f"{where}: expected model, set and shards; restore the line or move the file away")
     return use
 
 

@@ -74,5 +74,5 @@ def test_a_ledger_that_cannot_be_written_stops_the_evaluation(model: Path) -> No
 @pytest.mark.parametrize("line", ["{}", "[]", '{"model": "m1", "shards": "s1"}'])
 def test_a_line_that_is_no_use_is_refused_before_anything_is_scored(model: Path, line: str) -> None:
     (model.parent / FILE).write_text(f"{line}\n")
-    with pytest.raises(DataError, match="line 1: expected an object with model, set and shards"):
+    with pytest.raises(DataError, match="line 1: expected model, set and shards"):
         Ledger(str(model))
