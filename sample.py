@@ -168,7 +168,7 @@ def _without_background(pipeline: NeuroleonPipeline, window: Window) -> tuple[st
     """What to know where a recording does not say how strong its rhythms usually are."""
     if window.background is not None or not pipeline.eeg.tells_from_background:
         return ()
-    return (f"less than {SHORTEST_S:g} s of usable EEG: what rhythms tell (flickering lights) is more often wrong",)
+    return (f"less than {SHORTEST_S:g} s of usable EEG: what rhythms tell (flickering lights) is less reliable",)
 
 
 def describe(stretch: Stretch) -> str:

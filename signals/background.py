@@ -15,7 +15,7 @@ from neuroleon.signals.plausibility import pieces
 TOP_HZ = 45
 SHORTEST_S = 60.0  # 20 s of a recording told no more than none, 40 s some, 80 s all that there was
 STRETCH_S = 4.0  # whitened together: channels, and what they share, differ in strength from one to the next
-FLAT_SHARE = 1e-4  # of the variance of a stretch half as strong as all: below it nothing was recorded
+FLAT_SHARE = 1e-4  # of the median variance of stretches: below it nothing was recorded
 SHRINKAGE = 0.01  # of a covariance, which the average reference leaves without full rank
 POWER_FLOOR = 1e-2  # of the whitened channels' variance: what is filtered out hardly varies
 DIGITS = 4

@@ -106,7 +106,7 @@ def test_what_was_planted_is_named(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "tokenizers" / "eeg" / "cross-fit").is_dir(), "no codes were made for the labels"
     (one,) = json.loads((tmp_path / "runs" / "report" / "report.json").read_text())["sets"]
     primary = {task["task"]: task["comparisons"][0]["conditions"] for task in one["tasks"]}
-    for task in ("eeg2label", "eeg2text", "eeg2both"):
+    for task in ("eeg2label", "eeg2text", "eeg2both"):  # so few steps teach no pictures
         right = {name: found["mean"] for name, found in primary[task].items()}
         assert right["real"] >= 0.9, task
         assert right["shuffled"] <= 0.75, task

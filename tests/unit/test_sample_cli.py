@@ -104,7 +104,7 @@ def test_whose_eeg_it_is_can_be_told(
     assert "--subject says whose --eeg it is" in line
 
 
-def test_a_short_recording_is_said_to_tell_rhythms_worse(
+def test_a_short_recording_is_said_to_tell_rhythms_less_reliably(
     make_model_folder: Callable[..., None], recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = mne.io.read_raw_fif(recording, preload=True, verbose="ERROR")

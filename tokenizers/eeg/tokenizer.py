@@ -137,7 +137,7 @@ class EEGTokenizer:
     @property
     def tells_from_background(self) -> bool:
         """Whether rhythms are told from the background spectrum of their recording (`Window.background`); where that
-        is not known, from the usual one of training, and worse."""
+        is not known, from the usual one of training, less reliably."""
         return self.network.encoder.evidence.usual_background is not None
 
     @property
