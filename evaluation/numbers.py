@@ -1,6 +1,6 @@
 """The numbers of a report, read again from its report.json to be put beside those of others."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,17 +74,22 @@ def _walk(record: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
         for task in result["tasks"]:
             columns = task.get("values", {})
             for row in task["comparisons"]:
-                found = dict(zip(windows, columns.get(row["metric"], [None] * len(windows)), strict=True))
-                values = {key: float(value) for key, value in found.items() if value is not None}
+                values = _values(windows, columns.get(row["metric"], []))
                 yield (*place, task["task"], row["metric"]), _of_row("model", row, values)
         for one in result.get("baselines", []):
             row = one["comparison"]
             name = (f"{one['method']} ({one['scheme']})", row["metric"])
-            yield (*place, *name), _of_row("method", row, {})
+            yield (*place, *name), _of_row("method", row, _values(windows, one.get("values", [])))
         for tokenizer in result["tokenizers"]:
             for measure, found in tokenizer["measures"].items():
                 number = Number(of="tokenizer", unit="", better="neither", real=_estimate(found), values={})
                 yield (*place, f"{tokenizer['modality']} tokenizer", measure), number
+
+
+def _values(windows: Sequence[str], column: Sequence[float | None]) -> dict[str, float]:
+    """Window -> value, of those that have one; a report of an older version lacks whole columns."""
+    found = zip(windows, column, strict=True) if column else ()
+    return {key: float(value) for key, value in found if value is not None}
 
 
 def _of_row(of: Literal["model", "method"], row: Mapping[str, Any], values: dict[str, float]) -> Number:

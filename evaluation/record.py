@@ -29,12 +29,18 @@ def as_record(report: Report) -> dict[str, Any]:
         result["tokenizers"] = result.pop("fidelities")
         for task in result["tasks"]:
             task["values"] = _columns(task["values"], result["trials"])
+        for one in result["baselines"]:
+            one["values"] = _column(one["values"], result["trials"])
     return {"format": FORMAT, **plain(report.facts), "sets": sets}
 
 
 def _columns(values: list[dict[str, Any]], trials: Mapping[str, str]) -> dict[str, list[float | None]]:
     """metric -> its value at each window of `trials`, in that order; null where it has none."""
-    return {one["metric"]: [one["values"].get(key) for key in trials] for one in values}
+    return {one["metric"]: _column(one["values"], trials) for one in values}
+
+
+def _column(values: Mapping[str, float], trials: Mapping[str, str]) -> list[float | None]:
+    return [values.get(key) for key in trials]
 
 
 def plain(value: Any) -> Any:

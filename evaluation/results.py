@@ -79,13 +79,30 @@ class TaskResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Against:
+    """The model's number `metric` of a task less a method's, paired over the windows of both, with p of no difference
+    of this pair alone."""
+
+    task: str
+    metric: str
+    n_windows: int
+    difference: Estimate
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaselineResult:
-    """One classical method on the same trials: its accuracy beside its controls, and what it was fitted to."""
+    """One classical method on the same trials: its accuracy beside its controls, and what it was fitted to.
+
+    `values` is what each window's real EEG scored, by the window's key; `against`, the model less the method.
+    """
 
     method: str
     scheme: str  # the split: `recipe`, or a scheme of cross-validation
     comparison: Comparison
     remarks: tuple[str, ...] = ()
+    values: dict[str, float] = field(default_factory=dict)
+    against: Against | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.decoding.sampling import PICTURE
+from neuroleon.evaluation.against import with_differences
 from neuroleon.evaluation.answers import GREEDY, TASKS
 from neuroleon.evaluation.attribution import attribution
 from neuroleon.evaluation.baselines.run import baselines
@@ -226,7 +227,7 @@ def _with_baselines(result: SetResult, folder: Path, settings: Evaluation, befor
         return replace(result, audit=replace(result.audit, sentences=(*result.audit.sentences, *sentences)))
     left_out = tuple(f"Classical methods left out: {reason}." for reason in found.left_out)
     audit = replace(result.audit, sentences=(*result.audit.sentences, *left_out))
-    return replace(result, baselines=found.results, audit=audit)
+    return with_differences(replace(result, baselines=found.results, audit=audit), settings.seed)
 
 
 def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) -> Report:

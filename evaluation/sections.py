@@ -214,7 +214,31 @@ def _baselines(baselines: Sequence[BaselineResult]) -> list[Block]:
     rows = [[b.method, b.scheme, *_comparison(b.comparison, names)] for b in baselines]
     remarks = [f"{b.method}: {remark}" for b in baselines for remark in b.remarks]
     found: list[Block] = [Heading(3, "Classical methods on the same trials"), Table(head, rows)]
-    return [*found, Bullets(remarks)] if remarks else found
+    return [*found, *_against(baselines), *([Bullets(remarks)] if remarks else [])]
+
+
+def _against(baselines: Sequence[BaselineResult]) -> list[Block]:
+    """By how much the model differs from each method, window by window."""
+    pairs = [(b, b.against) for b in baselines if b.against]
+    if not pairs:
+        return []
+    head = ("method", "number", "model's number", "windows", "model - method, paired", "p")
+    rows = [
+        [
+            b.method,
+            _name(b.comparison),
+            f"{a.task}: {a.metric}",
+            str(a.n_windows),
+            estimate(a.difference, b.comparison.unit, sign=True),
+            f"{a.p:.4f}",
+        ]
+        for b, a in pairs
+    ]
+    said = (
+        "The model less each method on the same windows, intervals and p over trials; p is of one pair, not corrected. "
+        "The most accurate method was chosen on these windows, which favours it; **best** was chosen in training."
+    )
+    return [Text(said), Table(head, rows)]
 
 
 def _attribution(recipe: str, a: Attribution) -> list[Block]:

@@ -9,7 +9,6 @@ within the first one's interval, as it should if a report is to be made again.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,11 @@ import numpy as np
 from neuroleon.common.errors import DataError
 from neuroleon.evaluation.numbers import Key, Number, ReadReport, read_numbers
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
-from neuroleon.evaluation.stats import LEVEL, Estimate, bootstrap_ci
+from neuroleon.evaluation.stats import LEVEL, Estimate, bootstrap_ci, bootstrap_share
 from neuroleon.evaluation.words import estimate, number
 
 MUST_AGREE = ("taught sets", "split", "limit", "seed", "text sampling", "picture sampling", "network of pictures")
+LABEL = ("eeg2label", "accuracy, generated label")
 ABOVE = {"higher": "above shuffled", "lower": "below shuffled"}  # better when it is ...: the verdict that is wanted
 
 
@@ -52,11 +52,13 @@ class OverSeeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The most accurate method of the field on one set and split."""
+    """The most accurate method of the field on one set and split, and which share of its accuracy the labels of the
+    models' mean and of each model have, with intervals over trials where the windows are those of the method."""
 
     place: Key
     method: str
     accuracy: float
+    shares: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +134,33 @@ def _remarks(folders: Sequence[Path], reports: Sequence[ReadReport]) -> Iterator
 
 
 def _best(reports: Sequence[ReadReport]) -> Iterator[Best]:
-    found: dict[Key, dict[str, float]] = {}
+    found: dict[Key, dict[str, Number]] = {}
     for report in reports:
         for key, one in report.numbers.items():
             if one.of == "method" and key[3] == "accuracy" and np.isfinite(one.real.mean):
-                found.setdefault(key[:2], {})[key[2]] = one.real.mean
+                found.setdefault(key[:2], {})[key[2]] = one
     for place, methods in found.items():
-        method, accuracy = max(methods.items(), key=itemgetter(1))
-        yield Best(place=place, method=method, accuracy=accuracy)
+        method = max(methods, key=lambda name: methods[name].real.mean)
+        key, best = (*place, *LABEL), methods[method]
+        models = [report.numbers[key] for report in reports if key in report.numbers]
+        shares = _shares(models, best, reports[0].trials[place]) if len(models) == len(reports) else ()
+        yield Best(place=place, method=method, accuracy=best.real.mean, shares=tuple(shares))
+
+
+def _shares(models: Sequence[Number], method: Number, trials: dict[str, str]) -> Iterator[Estimate]:
+    """Of the method's accuracy, what the models' mean has, and each of them."""
+    together = [models, *([one] for one in models)]
+    windows = [window for window in method.values if window in trials]
+    clusters = np.array([trials[window] for window in windows])
+    if len(np.unique(clusters)) > 1 and all(one.values.keys() == method.values.keys() for one in models):
+        whole = np.array([method.values[window] for window in windows])
+        for of in together:
+            part = np.mean([[one.values[window] for window in windows] for one in of], axis=0)
+            yield bootstrap_share(part, whole, clusters)
+    else:
+        for of in together:
+            mean = float(np.mean([one.real.mean for one in of]))
+            yield Estimate(mean=mean / (method.real.mean or float("nan")), low=float("nan"), high=float("nan"))
 
 
 def _over_models(key: Key, found: Sequence[Number], trials: dict[str, str]) -> OverSeeds:
@@ -184,12 +205,12 @@ def page_of(found: Seeds) -> list[Block]:
             "against shuffled EEG is below .05: of primary numbers corrected for their report, of all others not."
         ),
     ]
-    best = {one.place: one for one in found.best}
+    best = {one.place: one for one in found.best if one.shares}
     for place in dict.fromkeys(one.where[:2] for one in found.numbers):
         of_place = [one for one in found.numbers if one.where[:2] == place]
         blocks.append(Heading(2, f"{place[0]}, split {place[1]}"))
         if place in best:
-            blocks += _beside_the_field(of_place, best[place])
+            blocks.append(_beside_the_field(best[place]))
         each = tuple(f"model {k + 1}" for k in range(n_others + 1))
         head = ("task", "number", "mean", "spread", *each, "shuffled, mean", "above shuffled", "within 1")
         blocks.append(Table(head, [_row(one, n_others) for one in of_place]))
@@ -201,15 +222,17 @@ def page_of(found: Seeds) -> list[Block]:
     return blocks
 
 
-def _beside_the_field(numbers: Sequence[OverSeeds], best: Best) -> Iterator[Block]:
+def _beside_the_field(best: Best) -> Block:
     """The accuracy of free-running labels as a share of the best classical method's."""
-    told = next((one for one in numbers if one.where[2:] == ("eeg2label", "accuracy, generated label")), None)
-    if told is not None and best.accuracy > 0:
-        shares = [number(one.mean / best.accuracy, "share") for one in (told.mean, *told.models)]
-        yield Text(
-            f"Best method of the field, chosen on these windows: {best.method}, {number(best.accuracy, 'share')}. "
-            f"The mean of the models has {shares[0]} of it; each, {', '.join(shares[1:])}."
-        )
+    of_mean, *of_each = (_with_interval(share, "share") for share in best.shares)
+    return Text(
+        f"Best method of the field, chosen on these windows: {best.method}, {number(best.accuracy, 'share')}. "
+        f"The mean of the models has {of_mean} of it; each, {', '.join(of_each)}."
+    )
+
+
+def _with_interval(e: Estimate, unit: str) -> str:
+    return estimate(e, unit) if np.isfinite(e.low) else number(e.mean, unit)
 
 
 def _row(one: OverSeeds, n_others: int) -> list[str]:
@@ -218,7 +241,7 @@ def _row(one: OverSeeds, n_others: int) -> list[str]:
     return [
         task,
         f"**{name}**" if one.is_primary else name,
-        estimate(one.mean, one.unit) if np.isfinite(one.mean.low) else number(one.mean.mean, one.unit),
+        _with_interval(one.mean, one.unit),
         number(one.spread, one.unit),
         *(number(model.mean, one.unit) for model in one.models),
         number(one.shuffled, one.unit),

@@ -36,8 +36,12 @@ def write_baselines(found: Sequence[Baselines], facts: dict[str, Any], out: Path
     require_free(out)
     every = corrected_baselines([one.results for one in found])
     found = [replace(one, results=results) for one, results in zip(found, every, strict=True)]
+    sets = [asdict(one) for one in found]
+    for one in sets:
+        for result in one["results"]:  # what a model is paired with, and there is none
+            del result["values"], result["against"]
     with atomic_folder(out) as folder:
-        write_json(folder / "report.json", {"facts": facts, "sets": [asdict(one) for one in found]})
+        write_json(folder / "report.json", {"facts": facts, "sets": sets})
         write_page(folder, "report", page_of(found, facts))
 
 

@@ -435,7 +435,9 @@ def test_the_page_holds_every_method_and_every_reason(found: Baselines, tmp_path
     assert best.split(" | ")[2][:3] in ("0.9", "1.0") and best.endswith(f"| {p:.4f} ({3 * p:.4f}) |")
     assert other.endswith(f"| {rows(found, 'recipe', BALANCED)['TRCA'].p:.4f} |"), "three schemes, one p of each"
     assert "Left out: picture-out" in page
-    assert len(read_json(tmp_path / "out" / "report.json")["sets"][0]["results"]) == len(found.results)
+    results = read_json(tmp_path / "out" / "report.json")["sets"][0]["results"]
+    assert len(results) == len(found.results)
+    assert not {"values", "against"} & set(results[0]), "there is no model to be paired with"
 
 
 def test_the_command_writes_uses_of_the_test_split_where_it_runs(

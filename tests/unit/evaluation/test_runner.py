@@ -197,6 +197,14 @@ def test_without_labels_the_model_and_the_baselines_choose_from_the_same_picture
     (result,) = report.sets
     numbers = [result.tasks[0].comparisons[0], *(b.comparison for b in result.baselines)]
     assert {(c.n_windows, c.n_answers) for c in numbers} == {(3, 4)}
+    pairs = [b.against for b in result.baselines if b.against]
+    assert {(pair.task, pair.n_windows) for pair in pairs} == {("eeg2image", 3)}
+    accuracies = [b for b in result.baselines if b.against and b.comparison.metric == "accuracy"]
+    assert accuracies
+    for b in accuracies:
+        assert b.against is not None
+        model, method = numbers[0].conditions["real"].mean, b.comparison.conditions["real"].mean
+        assert b.against.difference.mean == pytest.approx(model - method)
     row = next(line for line in as_markdown(page_of(report)).splitlines() if line.startswith("| toy | eeg2image"))
     assert "| ridge to pictures " in row
 

@@ -14,7 +14,7 @@ from neuroleon.common.files import read_json, write_json
 from neuroleon.evaluation.record import as_record, as_text
 from neuroleon.evaluation.results import BaselineResult, Report, TaskResult
 from neuroleon.evaluation.seeds import OverSeeds, over_seeds
-from neuroleon.evaluation.stats import Estimate, bootstrap_ci
+from neuroleon.evaluation.stats import Estimate, bootstrap_ci, bootstrap_share
 
 ACCURACY = "accuracy, generated label"
 NOTHING = float("nan")
@@ -104,10 +104,27 @@ def test_the_best_method_of_the_field_is_of_whichever_report_has_it(tmp_path: Pa
     ]
     folders = [written(tmp_path / "a", 9, baselines=()), written(tmp_path / "b", 18, baselines=tuple(methods))]
     found = over_seeds(folders)
-    assert [(one.place, one.method, one.accuracy) for one in found.best] == [
-        (("toy", "validation"), "TRCA (recipe)", 0.9)
-    ]
+    (best,) = found.best
+    assert (best.place, best.method, best.accuracy) == (("toy", "validation"), "TRCA (recipe)", 0.9)
+    assert [share.mean for share in best.shares] == pytest.approx([0.75, 0.5, 1.0])
+    assert np.isnan([share.low for share in best.shares]).all(), "the method has no values of windows"
     assert {one.where[2] for one in found.numbers} == {"eeg2label", "eeg tokenizer"}, "methods have no seed"
+
+
+def test_the_share_of_the_best_method_has_an_interval_over_the_windows_of_both(tmp_path: Path) -> None:
+    row = replace(comparison(18), metric="accuracy")
+    right = scores(14)
+    values = dict(zip(KEYS, right.tolist(), strict=True))
+    method = BaselineResult(method="TRCA", scheme="recipe", comparison=row, values=values)
+    (best,) = over_seeds([written(tmp_path / str(n), n, baselines=(method,)) for n in (9, 18)]).best
+    mean = (scores(9) + scores(18)) / 2
+    expected = [bootstrap_share(of, right, CLUSTERS) for of in (mean, scores(9), scores(18))]
+    assert list(best.shares) == expected
+    assert best.shares[0].mean == pytest.approx(mean.mean() / right.mean())
+    same = bootstrap_share(right, right, CLUSTERS)
+    assert (same.mean, same.low, same.high) == (1.0, 1.0, 1.0), "of itself it is all of it, whatever is drawn"
+    unpaired = [bootstrap_ci(x, CLUSTERS) for x in (mean, right)]
+    assert best.shares[0].low > unpaired[0].low / unpaired[1].high
 
 
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +145,7 @@ def test_reports_of_format_1_are_told_of(tmp_path: Path) -> None:
     folders = [written(tmp_path / str(n), n) for n in (10, 11)]
     record = read_json(folders[1] / "report.json")
     for result in record["sets"]:
-        del result["trials"]
+        del result["trials"], result["baselines"]
         for task in result["tasks"]:
             del task["values"]
     write_json(folders[1] / "report.json", record | {"format": 1})
