@@ -41,7 +41,7 @@ class EEGDataConfig:
     Attributes:
         samples: folders of sample shards.
         aligned: names of the sets whose labels shape the codes, and their stimuli where the encoder has a transformer;
-            the others are only reconstructed.
+            the others are only reconstructed. Default: every set of two labels or more.
         embeddings: name of a set -> `.npz` with `keys`, the image keys or label texts of its samples, and `vectors`
             (n, E): what that transformer says is drawn towards the embedding of what was seen.
         weights: share of the EEG that comes from a set, by name; default: the square root of its number of windows.
@@ -50,7 +50,7 @@ class EEGDataConfig:
     """
 
     samples: list[Location]
-    aligned: list[str] = field(default_factory=list)
+    aligned: list[str] | None = None
     embeddings: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     batch_s: float = 128.0
@@ -130,7 +130,8 @@ class Mixture:
     `folds`, which are for the stage to say, once it knows.
 
     Attributes:
-        subjects: people whom the tokenizer knows by responses of their own.
+        aligned: names of the sets whose labels shape the codes.
+        subjects: people whom the tokenizer knows by responses or rhythms of their own.
         folds: by set, and by recording or key of a training trial, the fold that it is left out in.
     """
 
@@ -141,15 +142,16 @@ class Mixture:
         self.validation = {name: WindowSet(location, "validation") for name, location in folders.items()}
         self.train = {name: windows for name, windows in self.train.items() if len(windows)}
         self.names = sorted(self.train)
-        named = set(config.aligned) | set(config.weights) | set(config.embeddings)
+        labelled = [name for name in self.names if len(self.train[name].labels) > 1]
+        self.aligned = labelled if config.aligned is None else config.aligned
+        named = set(self.aligned) | set(config.weights) | set(config.embeddings)
         if named - set(self.train) or not self.train:
             raise ConfigError(
                 f"data.aligned, weights or embeddings name {sorted(named - set(self.train))}, the folders with EEG "
                 f"windows to train on are {self.names}; correct the config or prepare these sets"
             )
-        for name in config.aligned:
-            if len(self.train[name].labels) < 2:
-                raise ConfigError(f"data.aligned: {name} has no two labels; take it out")
+        if without := sorted(set(self.aligned) - set(labelled)):
+            raise ConfigError(f"data.aligned: {', '.join(without)} has no two labels; take it out")
         if sum(map(len, self.validation.values())) < FEWEST_VALIDATION:
             raise DataError(
                 f"data.samples: {self.names} have no validation windows, or a single one; expected {FEWEST_VALIDATION} "
@@ -196,7 +198,7 @@ class Mixture:
             count, n_times = trial.eeg.shape
             eeg[row, :count, :n_times] = trial.eeg
             places[row, :count], known[row, :count], valid[row, :n_times] = trial.electrodes, True, True
-            if name in self.config.aligned:
+            if name in self.aligned:
                 labels = self.train[name].labels
                 label[row] = labels.index(trial.label) if trial.label in labels else -1
                 if trial.stimulus is not None:

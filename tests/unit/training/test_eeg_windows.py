@@ -280,6 +280,17 @@ def test_settings_that_cannot_work_are_refused(sets: dict[str, Path], tmp_path: 
         mixture({"bare": bare, "cap": sets["cap"]}, aligned=["bare"])
 
 
+def test_labels_of_every_set_that_has_some_shape_the_codes_unless_sets_are_named(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    bare = write_set(tmp_path / "bare", ("Cz",), 1.0)
+    write_manifest(bare, labels={"train": {"a": 9}})
+    labelled = [name for name in sets if len(mixture(sets).train[name].labels) > 1]
+    assert "cap" in labelled
+    assert sorted(mixture({"bare": bare, **sets}).aligned) == sorted(labelled)
+    assert not mixture(sets, aligned=[]).aligned
+
+
 # --- spoiled
 
 
