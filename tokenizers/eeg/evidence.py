@@ -62,6 +62,11 @@ class LogPower(nn.Module):
         of_places = torch.ones(len(self.places) * self.n_bins)
         return torch.cat([of_places, torch.full((self.n_bins,), HEAD_LOUDNESS)])
 
+    @property
+    def frequency(self) -> Tensor:
+        """Which bin each feature is the power of: (F,)."""
+        return torch.arange(self.n_bins).repeat(len(self.places) + 1)
+
     def of_background(self, background: Tensor) -> Tensor:
         """Log-power at 1, 2 ... Hz (B, 45) -> what each feature has of it (B, F): every place as much as the head."""
         return (background @ self.whole_hertz).repeat(1, len(self.places) + 1)
@@ -129,29 +134,17 @@ class Posterior(nn.Module):
 
 
 class Own(nn.Module):
-    """What people whom training knew respond beside what all share: templates over the numbers heard in their set.
+    """What people whom training knew tell beside what all share.
 
-    `told` says which labels those are that a person's own responses tell: those of their set.
+    `told` says which labels those are that a person's own numbers tell: those of their set, where these tell more.
     """
 
     told: Tensor
-    heard: Tensor
-    templates: Tensor
-    usual: Tensor
 
-    def __init__(self, n_subjects: int, of_step: int, n: int) -> None:
+    def __init__(self, n_subjects: int, n: int) -> None:
         super().__init__()
         self.register_buffer("told", torch.zeros(n_subjects, n))
-        self.register_buffer("heard", torch.zeros(n_subjects, HEARD, of_step))
-        self.register_buffer("templates", torch.zeros(n_subjects, PLACES, HEARD, n))
-        self.register_buffer("usual", torch.zeros(n_subjects, PLACES, n))  # what they make of the set's mean trial
         self.posterior = Posterior(n)
-
-    def forward(self, steps: Tensor, subject: Tensor) -> Tensor:
-        """steps (B, n, K * step_samples), subject (B,), -1 for anybody else -> what it adds to responses (B, n, S)."""
-        of, n = subject.clamp_min(0), steps.shape[1]
-        added = torch.einsum("bnh,bnhs->bns", steps @ self.heard[of].mT, self.templates[of, :n]) - self.usual[of, :n]
-        return added * (subject >= 0)[:, None, None]
 
     def posteriors(self, log_odds: Tensor, n_seen: Tensor, subject: Tensor, of_anybody: Tensor) -> Tensor:
         """The posterior (B, N, S) of what a person tells, `of_anybody` that of the rest; log-odds as `Posterior`."""
@@ -159,11 +152,48 @@ class Own(nn.Module):
         return self.posterior(log_odds, n_seen).where(told[:, None], of_anybody)
 
 
+class OwnResponses(Own):
+    """By responses: templates over the numbers heard in their set."""
+
+    heard: Tensor
+    templates: Tensor
+    usual: Tensor
+
+    def __init__(self, n_subjects: int, of_step: int, n: int) -> None:
+        super().__init__(n_subjects, n)
+        self.register_buffer("heard", torch.zeros(n_subjects, HEARD, of_step))
+        self.register_buffer("templates", torch.zeros(n_subjects, PLACES, HEARD, n))
+        self.register_buffer("usual", torch.zeros(n_subjects, PLACES, n))  # what they make of the set's mean trial
+
+    def forward(self, steps: Tensor, subject: Tensor) -> Tensor:
+        """steps (B, n, K * step_samples), subject (B,), -1 for anybody else -> what it adds to responses (B, n, S)."""
+        of, n = subject.clamp_min(0), steps.shape[1]
+        added = torch.einsum("bnh,bnhs->bns", steps @ self.heard[of].mT, self.templates[of, :n]) - self.usual[of, :n]
+        return added * (subject >= 0)[:, None, None]
+
+
+class OwnRhythms(Own):
+    """By rhythms: weights of log-power."""
+
+    spectra: Tensor
+    usual: Tensor
+
+    def __init__(self, n_subjects: int, n_features: int, n: int) -> None:
+        super().__init__(n_subjects, n)
+        self.register_buffer("spectra", torch.zeros(n_subjects, n_features, n))
+        self.register_buffer("usual", torch.zeros(n_subjects, n))  # what they make of the set's mean power
+
+    def forward(self, power: Tensor, subject: Tensor) -> Tensor:
+        """power (B, N, F), subject (B,), -1 for anybody else -> what it adds to rhythms (B, N, S)."""
+        of = subject.clamp_min(0)
+        return (power @ self.spectra[of] - self.usual[of, None]) * (subject >= 0)[:, None, None]
+
+
 class Evidence(nn.Module):
     """The field -> semantic numbers of responses and of rhythms.
 
     Attributes:
-        subjects: people whose own responses it knows beside those that all share.
+        subjects: people of whom it knows more than what all share: their own responses, rhythms, or both.
     """
 
     templates: Tensor
@@ -184,17 +214,19 @@ class Evidence(nn.Module):
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
         self.register_buffer("usual_background", None)
         self.subjects: tuple[str, ...] = ()
-        self.own: Own | None = None
+        self.own: OwnResponses | None = None
+        self.own_rhythms: OwnRhythms | None = None
 
     def tell_from(self, usual: Tensor) -> None:
         """From now on power is what a window has beside the background of its recording, or where that is not known
         the `usual` one (45,)."""
         self.usual_background = usual.to(self.usual_power)
 
-    def know(self, subjects: Sequence[str]) -> None:
-        """Make room for the responses of people's own, which training or a folder fills."""
+    def know(self, subjects: Sequence[str], *, responses: bool, rhythms: bool) -> None:
+        """Make room for what people tell by responses or rhythms of their own, which training or a folder fills."""
         self.subjects = tuple(subjects)
-        self.own = Own(len(subjects), *self.templates.shape[1:]) if subjects else None
+        self.own = OwnResponses(len(subjects), *self.templates.shape[1:]) if responses else None
+        self.own_rhythms = OwnRhythms(len(subjects), *self.spectra.shape) if rhythms else None
 
     def indices(self, subjects: Sequence[str | None]) -> Tensor:
         """Which of `subjects` these are (B,), -1 for anybody else."""
@@ -205,6 +237,15 @@ class Evidence(nn.Module):
     def loudness(self) -> Tensor:
         """How loud each feature of power is to be heard: (F,)."""
         return torch.cat([power.loudness for power in self._powers()])
+
+    @property
+    def frequency(self) -> Tensor:
+        """Which frequency each feature of power is at, counted over the windows: (F,)."""
+        of_windows, n = [], 0
+        for power in self._powers():
+            of_windows.append(n + power.frequency)
+            n += power.n_bins
+        return torch.cat(of_windows)
 
     def numbers(self, field: Tensor, valid: Tensor, background: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """What is read: field (B, K, T), valid (B, T), background (B, 45) -> its steps (B, N, K * step_samples),
@@ -239,11 +280,11 @@ class Evidence(nn.Module):
         if self.own is not None:
             of_responses = self.own.posteriors(so_far, n_steps, subject, of_responses)
         known = known & exists
-        rhythms, n_known = (power @ self.spectra - self.usual_power) * known[..., None], known.cumsum(dim=1)
-        return torch.cat(
-            [
-                of_responses,
-                self.of_rhythms(rhythms.cumsum(dim=1) / n_known.clamp_min(1)[..., None], n_known),
-            ],
-            dim=-1,
-        )
+        rhythms, n_known = power @ self.spectra - self.usual_power, known.cumsum(dim=1)
+        if self.own_rhythms is not None:
+            rhythms = rhythms + self.own_rhythms(power, subject)
+        mean_so_far = (rhythms * known[..., None]).cumsum(dim=1) / n_known.clamp_min(1)[..., None]
+        of_rhythms = self.of_rhythms(mean_so_far, n_known)
+        if self.own_rhythms is not None:
+            of_rhythms = self.own_rhythms.posteriors(mean_so_far, n_known, subject, of_rhythms)
+        return torch.cat([of_responses, of_rhythms], dim=-1)

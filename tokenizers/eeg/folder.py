@@ -35,10 +35,12 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
             raise ConfigError(f"levels_in_use is {levels}, expected 1 to {config.levels}")
         calibration = Calibration(**stored["calibration"]) if "calibration" in stored else None
         network = EEGNetwork(config)
-        network.encoder.evidence.know([str(name) for name in stored.get("subjects", [])])
+        subjects = [str(name) for name in stored.get("subjects", [])]
     except (KeyError, TypeError, ValueError, ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
     tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
+    own = {kind: f"encoder.evidence.{kind}.told" in tensors for kind in ("own", "own_rhythms")}
+    network.encoder.evidence.know(subjects, responses=own["own"], rhythms=own["own_rhythms"])
     if (usual := tensors.get("encoder.evidence.usual_background")) is not None:
         if usual.shape != (TOP_HZ,):
             raise CheckpointError(f"{folder}: usual_background has shape {tuple(usual.shape)}, expected ({TOP_HZ},)")

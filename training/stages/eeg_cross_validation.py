@@ -9,6 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils.class_weight import compute_sample_weight
 
 from neuroleon.tokenizers.eeg.evidence import PLACES
 
@@ -75,26 +76,18 @@ def is_told(log_odds: np.ndarray, labels: np.ndarray) -> bool:
     return above_chance(log_odds, labels) > STANDARD_ERRORS * standard_error(labels)
 
 
-def tells_more(log_odds: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether one names more labels of the same trials than another: the mean over labels of the paired difference,
-    against its standard error where there is none (as McNemar's test: only trials that differ count)."""
-    names = np.unique(labels)
-    right, others_right = (names[found.argmax(axis=1)] == labels for found in (log_odds, others))
-    gains = [right[labels == name].astype(float) - others_right[labels == name] for name in names]
-    error = np.sqrt(sum(np.square(gain).sum() / len(gain) ** 2 for gain in gains)) / len(names)
-    return bool(np.mean([gain.mean() for gain in gains]) > STANDARD_ERRORS * error)
-
-
 def is_likelier(log_odds: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
     """Whether one makes the true labels of the same trials likelier than another, each trusted as it may be: the mean
-    difference of their log-probability, against its standard error. It sees smaller differences than accuracy does."""
+    over labels of the paired difference of log-probability, against its standard error where there is none. It sees
+    smaller differences than accuracy does."""
     names, true = np.unique(labels, return_inverse=True)
     rows = np.arange(len(labels))
     log_p, others_log_p = (
         log_softmax(_likeliest_factor(found, labels, names) * found, axis=1)[rows, true] for found in (log_odds, others)
     )
-    gain = log_p - others_log_p
-    return bool(gain.mean() > STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)))
+    gains = [(log_p - others_log_p)[true == k] for k in range(len(names))]
+    error = np.sqrt(sum(np.square(gain).sum() / len(gain) ** 2 for gain in gains)) / len(names)
+    return bool(np.mean([gain.mean() for gain in gains]) > STANDARD_ERRORS * error)
 
 
 def standard_error(labels: np.ndarray) -> float:
@@ -123,12 +116,21 @@ def trust_in(log_odds: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.
 
 
 def _likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
-    found = minimize_scalar(
-        lambda log_trust: log_loss(labels, softmax(np.exp(log_trust) * log_odds, axis=1), labels=names),
-        bounds=LOG_TRUST,
-        method="bounded",
+    return float(
+        np.exp(
+            minimize_scalar(
+                lambda log_trust: _misfit(np.exp(log_trust) * log_odds, labels, names),
+                bounds=LOG_TRUST,
+                method="bounded",
+            ).x
+        )
     )
-    return float(np.exp(found.x))
+
+
+def _misfit(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
+    """Cross-entropy, a mean over labels, as log-odds are fitted so that how frequent a label is says nothing."""
+    as_much = compute_sample_weight("balanced", labels)
+    return float(log_loss(labels, softmax(log_odds, axis=1), labels=names, sample_weight=as_much))
 
 
 def likeliest_share(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
@@ -137,6 +139,6 @@ def likeliest_share(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -
 
     def misfit(logs: np.ndarray) -> float:
         trust, share = np.exp(logs)
-        return float(log_loss(labels, softmax(trust * (first + share * second), axis=1), labels=names))
+        return _misfit(trust * (first + share * second), labels, names)
 
     return float(np.exp(minimize(misfit, np.zeros(2), method="Nelder-Mead", bounds=[LOG_TRUST] * 2).x[1]))

@@ -1,16 +1,16 @@
 """Fits the semantic numbers of the EEG tokenizer: a logistic regression of each set's labels, taken apart into steps.
 
 Whether a set's labels are told by responses, by rhythms, by both or not at all is found by cross-validation inside
-training, which also says how far the regression may be trusted after each number of steps, and whether responses of
-each person's own, beside those that all share, tell more in other recordings of the person, and whether what a known
-stimulus evokes does. Nothing that is made with the labels of trials that are left out may touch them: what responses
-are heard by is made anew for every part, and how far it is trusted is what the other parts say. What kinds are read is
-decided once, by all.
+training, which also says how far the regression may be trusted after each number of steps, whether people's own
+responses and rhythms, beside those that all share, tell more in other recordings of the person, and whether what a
+known stimulus evokes does. Nothing that is made with the labels of trials that are left out may touch them: what
+responses are heard by, and how loud a frequency is, is made anew for every part, and how far it is trusted is what the
+other parts say. What kinds are read is decided once, by all.
 # n trials, N steps, P places, K numbers of a step's field, H numbers heard, L labels of a set
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError
-from neuroleon.tokenizers.eeg.evidence import HEARD, Evidence, Posterior
+from neuroleon.tokenizers.eeg.evidence import HEARD, Evidence, Own, Posterior
 from neuroleon.training.stages.eeg_cross_validation import (
     Folds,
     above_chance,
@@ -30,10 +30,9 @@ from neuroleon.training.stages.eeg_cross_validation import (
     is_told,
     likeliest_share,
     make_folds,
-    tells_more,
     trust_in,
 )
-from neuroleon.training.stages.eeg_numbers import LogOdds, OwnResponses, Responses, Rhythms, SetTrials
+from neuroleon.training.stages.eeg_numbers import LogOdds, OwnResponses, OwnRhythms, Responses, Rhythms, SetTrials
 from neuroleon.training.stages.eeg_reconvolution import OwnReconvolved, Reconvolved, has_stimuli
 
 Kind = type[Responses] | type[Rhythms] | type[Reconvolved]
@@ -66,13 +65,22 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What tells one set's labels: `responses`, `rhythms`, and responses of people's `own`, where these tell more; and
-    the `fold` (n,) that each trial is left out in."""
+    """What tells one set's labels: `responses`, `rhythms`, and those of people's own, where these tell more; and the
+    `fold` (n,) that each trial is left out in."""
 
     fold: np.ndarray
     responses: Fit | None = None
-    own: Fit | None = None
+    own_responses: Fit | None = None
     rhythms: Fit | None = None
+    own_rhythms: Fit | None = None
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Those of whom more is known than what all share."""
+        return next((own.of_all.subjects for own in (self.own_responses, self.own_rhythms) if own), ())
+
+
+Pairs = list[tuple[tuple[str, ...], Fit, Fit | None]]  # people, what all of a set share, and what is people's own
 
 
 def fit_evidence(
@@ -91,12 +99,15 @@ def fit_evidence(
     told = {name: of_set for name, of_set in found.items() if of_set.responses or of_set.rhythms}
     n_folds = max((int(of_set.fold.max()) + 1 for of_set in told.values()), default=0)
     without_folds = [copy.deepcopy(evidence) for _ in range(n_folds)]
-    by_responses = [(of_set.responses, of_set.own) for of_set in told.values() if of_set.responses]
-    shared, rhythms = [of_all for of_all, _ in by_responses], [of.rhythms for of in told.values() if of.rhythms]
+    by_responses = [(of.people, of.responses, of.own_responses) for of in told.values() if of.responses]
+    by_rhythms = [(of.people, of.rhythms, of.own_rhythms) for of in told.values() if of.rhythms]
+    people = _people(told.values())
     for fold, fitted in [(None, evidence), *enumerate(without_folds)]:
-        _set(fitted.of_responses, fitted.templates, fitted.usual_response, shared, fold)
-        _set(fitted.of_rhythms, fitted.spectra, fitted.usual_power, rhythms, fold)
-        _set_own(fitted, by_responses, fold)
+        _set(fitted.of_responses, fitted.templates, fitted.usual_response, by_responses, fold)
+        _set(fitted.of_rhythms, fitted.spectra, fitted.usual_power, by_rhythms, fold)
+        fitted.know(people, responses=_any_own(by_responses), rhythms=_any_own(by_rhythms))
+        _set_own_responses(fitted, by_responses, fold)
+        _set_own_rhythms(fitted, by_rhythms, fold)
     return without_folds, {name: of_set.fold for name, of_set in told.items()}
 
 
@@ -113,7 +124,7 @@ def _told(trials: SetTrials, seed: int, name: str) -> Told:
         said.append(f"{above_chance(found.at_end, labels):.2f} from {what}" + ("" if is_read else " (not read)"))
         return found if is_read else None
 
-    responses, power, own = fit(Responses), fit(Rhythms), None
+    responses, power, own_responses, own_rhythms = fit(Responses), fit(Rhythms), None, None
     shared = read("responses", responses, is_told(responses.at_end, labels))
     rhythms = read("rhythms", power, is_told(power.at_end, labels))
     if has_stimuli(trials):
@@ -122,16 +133,21 @@ def _told(trials: SetTrials, seed: int, name: str) -> Told:
         shared = read("responses and reconvolution", both, is_read) or shared
     elif np.isfinite(trials.stimuli).any():
         logger.info(f"{name}: stimuli are not those of labels, or are not known of all: not used")
-    if shared and len(trials.people) > 1:  # of a single person all is their own
+    several = len(trials.people) > 1  # of a single person all is their own
+    if shared and several:
         of_people = fit(OwnResponses)
-        own = read("responses of people's own", of_people, tells_more(of_people.at_end, shared.at_end, labels))
+        is_read = is_likelier(of_people.at_end, shared.at_end, labels)
+        own_responses = read("responses of people's own", of_people, is_read)
         if has_stimuli(trials):
             both = _mixed(of_people, fit(OwnReconvolved), labels, fold)
-            is_read = tells_more(both.at_end, shared.at_end, labels)
-            is_read &= is_likelier(both.at_end, of_people.at_end, labels)
-            own = read("responses of people's own and reconvolution", both, is_read) or own
+            is_read = all(is_likelier(both.at_end, other.at_end, labels) for other in (shared, of_people))
+            own_responses = read("responses of people's own and reconvolution", both, is_read) or own_responses
+    if rhythms and several:
+        of_people = fit(OwnRhythms)
+        is_read = is_likelier(of_people.at_end, rhythms.at_end, labels)
+        own_rhythms = read("rhythms of people's own", of_people, is_read)
     logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(said)}")
-    return Told(fold=fold, responses=shared, own=own, rhythms=rhythms)
+    return Told(fold=fold, responses=shared, own_responses=own_responses, rhythms=rhythms, own_rhythms=own_rhythms)
 
 
 def _fit(kind: Kind, trials: SetTrials, folds: Folds, seed: int, name: str) -> Fit:
@@ -176,9 +192,9 @@ def _mixed(first: Fit, second: Fit, labels: np.ndarray, fold: np.ndarray) -> Fit
     return _trusted(of_all, tuple(without), outside, first.known, labels, fold)
 
 
-def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: list[Fit], fold: int | None) -> None:
+def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: Pairs, fold: int | None) -> None:
     """Sets the labels of a kind, one set's after another's, as they are told without a fold."""
-    found = [fit.without_fold(fold) for fit in fits]
+    found = [shared.without_fold(fold) for _, shared, _ in fits]
     n, sizes = len(posterior.bias), [len(of_set.bias) for of_set, _ in found]
     if sum(sizes) > n:
         raise ConfigError(
@@ -200,41 +216,70 @@ def _fill(buffer: Tensor, parts: list[np.ndarray]) -> None:
         buffer[..., : columns.shape[-1]] = columns
 
 
-def _set_own(evidence: Evidence, by_responses: list[tuple[Fit, Fit | None]], fold: int | None) -> None:
-    """Sets what people respond beside what all share, of each set whose labels are told by responses.
+def _people(told: Iterable[Told]) -> list[str]:
+    """People of whom more is known than what all share, one set's after another's.
 
     Raises:
         ConfigError: a person in two sets, whose numbers are heard by different ones.
     """
-    subjects = [subject for _, own in by_responses if own for subject in own.of_all.subjects]
-    if twice := sorted({name for name in subjects if subjects.count(name) > 1}):
+    people = [name for of_set in told for name in of_set.people]
+    if twice := sorted({name for name in people if people.count(name) > 1}):
         raise ConfigError(
             f"data.aligned: {', '.join(twice)} are people of two sets, and the tokenizer can know a person by one set "
             "only: leave one of the sets out of data.aligned, or prepare one under another recipe name"
         )
-    evidence.know(subjects)
+    return people
+
+
+def _any_own(fits: Pairs) -> bool:
+    return any(own for _, _, own in fits)
+
+
+def _set_own_responses(evidence: Evidence, by_responses: Pairs, fold: int | None) -> None:
+    """Sets what people respond beside what all share, of each set whose labels that tells."""
     if evidence.own is None:
         return
-    people, column, row = evidence.own, 0, 0
-    people.posterior.same_set.copy_(evidence.of_responses.same_set)
-    for of_all, own in by_responses:
-        (shared, _) = of_all.without_fold(fold)
-        columns = slice(column, column + len(shared.bias))
-        column = columns.stop
-        if own is None:
-            continue
-        found, trust = own.without_fold(fold)
-        rows = slice(row, row + len(found.subjects))
-        row = rows.stop
+    evidence.own.posterior.same_set.copy_(evidence.of_responses.same_set)
+    for rows, columns, shared, found in _own(evidence, evidence.own, by_responses, fold):
         added = found.weights[1:] - shared.weights
         heard = _axes(added)
         templates = np.einsum("spkl,hk->sphl", added, heard, optimize=True)
-        people.told[rows, columns] = 1.0
-        people.heard[rows, : len(heard)] = torch.from_numpy(heard)
-        people.templates[rows, :, : len(heard), columns] = torch.from_numpy(templates)
-        people.usual[rows, :, columns] = torch.from_numpy(np.einsum("ph,sphl->spl", found.mean @ heard.T, templates))
-        people.posterior.bias[columns] = torch.from_numpy(found.bias).float()
-        people.posterior.trust[:, columns] = torch.from_numpy(trust).float()[:, None]
+        evidence.own.heard[rows, : len(heard)] = torch.from_numpy(heard)
+        evidence.own.templates[rows, :, : len(heard), columns] = torch.from_numpy(templates)
+        usual = np.einsum("ph,sphl->spl", found.mean @ heard.T, templates)
+        evidence.own.usual[rows, :, columns] = torch.from_numpy(usual)
+
+
+def _set_own_rhythms(evidence: Evidence, by_rhythms: Pairs, fold: int | None) -> None:
+    """Sets what people's rhythms say beside what those of all do, of each set whose labels that tells."""
+    if evidence.own_rhythms is None:
+        return
+    evidence.own_rhythms.posterior.same_set.copy_(evidence.of_rhythms.same_set)
+    for rows, columns, shared, found in _own(evidence, evidence.own_rhythms, by_rhythms, fold):
+        added = found.weights[1:] - shared.weights
+        evidence.own_rhythms.spectra[rows, :, columns] = torch.from_numpy(added).float()
+        evidence.own_rhythms.usual[rows, columns] = torch.from_numpy(found.mean @ added).float()
+
+
+def _own(
+    evidence: Evidence, own: Own, fits: Pairs, fold: int | None
+) -> Iterator[tuple[slice, slice, LogOdds, LogOdds]]:
+    """Of each set with people's own numbers of a kind: where its people and its labels are, and what was found without
+    a fold, shared and own; sets who is told, the bias and the trust."""
+    column = 0
+    for people, shared_fit, own_fit in fits:
+        (shared, _) = shared_fit.without_fold(fold)
+        columns = slice(column, column + len(shared.bias))
+        column = columns.stop
+        if own_fit is None:
+            continue
+        found, trust = own_fit.without_fold(fold)
+        first = evidence.subjects.index(people[0])
+        rows = slice(first, first + len(people))
+        own.told[rows, columns] = 1.0
+        own.posterior.bias[columns] = torch.from_numpy(found.bias).float()
+        own.posterior.trust[:, columns] = torch.from_numpy(trust).float()[:, None]
+        yield rows, columns, shared, found
 
 
 def _axes(weights: np.ndarray) -> np.ndarray:

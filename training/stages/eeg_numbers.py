@@ -4,11 +4,13 @@ any trial, step by step.
 # n trials, N steps, P places, K numbers of a step's field, H numbers heard, F features of power, L labels of a set
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
+from sklearn.feature_selection import f_classif
 from sklearn.linear_model import LogisticRegression
 
 from neuroleon.tokenizers.eeg.evidence import HEARD, PLACES
@@ -18,10 +20,11 @@ from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
 # Inverse strength of the ridge, strong: a thousand trials are soon known by heart. Numbers of responses are read as
 # they are, for what tells labels is loud among them (divided by their spread they gave .35 of the letters, not .60);
 # log-power over its spread, but no spread below 0.1 (a tenth of the power): what is filtered out hardly varies.
-C_OF_RESPONSES, C_OF_RHYTHMS = 3e-4, 3e-3
+C_OF_RESPONSES, C_OF_RHYTHMS = 3e-4, 1e-3
 LEAST_SPREAD = 0.1
+LEAST_LOUDNESS = 1e-3  # of a frequency at which labels do not differ
 # Numbers of a person's own are heard three times as loud as those that all share: .90 of the letters, .86 at once as
-# loud, .88 at ten times, .82 without them (validation, where this was chosen)
+# loud, .88 at ten times, .82 without them (validation, where this was chosen); rhythms are heard at once as loud
 OWN_LOUDNESS = 3.0
 
 
@@ -29,12 +32,13 @@ OWN_LOUDNESS = 3.0
 class SetTrials:
     """Labelled trials of one set in the order of recording: `steps` (n, P, K), the whitened field of each step,
     `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `loudness` (F,) of its
-    features, `stimuli` (n, P * step), what was shown at `sfreq` Hz, 0 to 1, NaN where that is not known, `labels` (n,),
-    `subjects` (n,) and `recordings` (n,)."""
+    features and the `frequency` (F,) of each, by number, `stimuli` (n, P * step), what was shown at `sfreq` Hz, 0 to 1,
+    NaN where that is not known, `labels` (n,), `subjects` (n,) and `recordings` (n,)."""
 
     steps: np.ndarray
     rhythms: np.ndarray
     loudness: np.ndarray
+    frequency: np.ndarray
     stimuli: np.ndarray
     sfreq: float
     labels: np.ndarray
@@ -67,6 +71,13 @@ class LogOdds:
         weights, bias = (getattr(self, name) + factor * getattr(other, name) for name in ("weights", "bias"))
         return LogOdds(weights=weights, mean=self.mean, bias=bias, subjects=self.subjects)
 
+    def of_people(self, whose: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows of trials of people (n,) whose weights are the same, and these weights."""
+        weights = self.weights if self.subjects else self.weights[None]
+        which = np.array([1 + self.subjects.index(name) if name in self.subjects else 0 for name in whose])
+        for k in np.unique(which):
+            yield np.flatnonzero(which == k), weights[k]
+
 
 class FieldNumbers:
     """The field of the steps of all trials, less the mean of some `rows` of them; what is read of it adds up."""
@@ -89,12 +100,9 @@ class FieldNumbers:
 
     def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
         """Log-odds of some trials after each step (n, P, L)."""
-        whose, weights = self._trials.subjects[trials], found.weights if found.subjects else found.weights[None]
-        of_weights = np.array([1 + found.subjects.index(name) if name in found.subjects else 0 for name in whose])
         log_odds = np.empty((len(trials), PLACES, len(found.bias)), np.float32)
-        for k in np.unique(of_weights):
-            rows = np.flatnonzero(of_weights == k)
-            log_odds[rows] = np.einsum("npk,pkl->npl", self._centred[trials[rows]], weights[k], optimize=True)
+        for rows, weights in found.of_people(self._trials.subjects[trials]):
+            log_odds[rows] = np.einsum("npk,pkl->npl", self._centred[trials[rows]], weights, optimize=True)
         return log_odds.cumsum(axis=1) + found.bias
 
 
@@ -128,17 +136,12 @@ class OwnResponses(Responses):
 
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of, with weights for everybody else and for the set's people."""
-        subjects, whose = self._trials.people, self._trials.subjects
-        own = [OWN_LOUDNESS * self.of_trials * (whose == name)[:, None] for name in subjects]
-        numbers = np.concatenate([self.of_trials, *own], axis=1)
-        found, bias = regression(numbers, self._trials.labels, self._rows, C_OF_RESPONSES)
-        shared, *of_people = np.split(found, 1 + len(subjects), axis=1)
-        rows = [shared, *(shared + OWN_LOUDNESS * own_rows for own_rows in of_people)]
-        return self._log_odds([self._by_place(of) for of in rows], bias, subjects)
+        rows, bias = _own_regression(self.of_trials, self._trials, self._rows, C_OF_RESPONSES, OWN_LOUDNESS)
+        return self._log_odds([self._by_place(of) for of in rows], bias, self._trials.people)
 
 
 class Rhythms:
-    """Log-power, whatever the place of a step: its mean tells."""
+    """Log-power, whatever the place of a step: its mean tells. A frequency is heard as loud as labels differ at it."""
 
     name = "rhythms"
 
@@ -146,12 +149,13 @@ class Rhythms:
         """Of all trials, in units that are made of some `rows` of them."""
         self._trials, self._rows = trials, rows
         self.known = self.known_of(trials)
-        means = _mean(trials.rhythms[rows], self.known[rows], over=1)
-        if self.known[rows].any():
-            means = means[self.known[rows].any(axis=1)]
-        self._mean = means.mean(axis=0)
-        self._unit = means.std(axis=0).clip(LEAST_SPREAD) / trials.loudness
+        means = _mean(trials.rhythms, self.known, over=1)
+        some = rows[self.known[rows].any(axis=1)] if self.known[rows].any() else rows
+        self._mean, spread = means[some].mean(axis=0), means[some].std(axis=0).clip(LEAST_SPREAD)
+        told = _loudness(means[some], trials.labels[some], trials.frequency)
+        self._unit = spread / (trials.loudness * told)
         self._centred = np.where(self.known[..., None], trials.rhythms - self._mean, 0.0)
+        self.of_trials = (_mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
 
     @staticmethod
     def known_of(trials: SetTrials) -> np.ndarray:
@@ -160,15 +164,59 @@ class Rhythms:
 
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of."""
-        of_trials = (_mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
-        rows, bias = regression(of_trials, self._trials.labels, self._rows, C_OF_RHYTHMS)
-        weights = (rows / self._unit).T
-        return LogOdds(weights=weights, mean=self._mean, bias=bias)
+        rows, bias = regression(self.of_trials, self._trials.labels, self._rows, C_OF_RHYTHMS)
+        return LogOdds(weights=self._of_power(rows), mean=self._mean, bias=bias)
+
+    def _of_power(self, rows: np.ndarray) -> np.ndarray:
+        """(L, F) in units -> weights (F, L) of log-power."""
+        return np.asarray((rows / self._unit).T)
 
     def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
         """Log-odds of some trials after each step (n, N, L)."""
+        log_odds = np.empty((len(trials), self.known.shape[1], len(found.bias)))
+        for rows, weights in found.of_people(self._trials.subjects[trials]):
+            log_odds[rows] = self._centred[trials[rows]] @ weights
         n_known = self.known[trials].cumsum(axis=1).clip(1)[..., None]
-        return (self._centred[trials] @ found.weights).cumsum(axis=1) / n_known + found.bias
+        return log_odds.cumsum(axis=1) / n_known + found.bias
+
+
+class OwnRhythms(Rhythms):
+    """The same numbers, with weights of each person's own beside those that all share, as `OwnResponses`."""
+
+    name = "rhythms of people's own"
+
+    def fitted(self) -> LogOdds:
+        """To the labels of the trials that it is made of, with weights for everybody else and for the set's people."""
+        rows, bias = _own_regression(self.of_trials, self._trials, self._rows, C_OF_RHYTHMS, loudness=1.0)
+        weights = np.stack([self._of_power(of) for of in rows])
+        return LogOdds(weights=weights, mean=self._mean, bias=bias, subjects=self._trials.people)
+
+
+def _loudness(numbers: np.ndarray, labels: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """How loud each feature (n, F) is to be heard: the spread that weights of its frequency can be expected to have, as
+    labels differ at it (the F statistic of its features less 1, which noise has), of mean square 1.
+
+    A ridge is the prior that all weights are as large, and a flicker is at a few frequencies (empirical Bayes).
+    """
+    varies = numbers.std(axis=0) > LEAST_SPREAD
+    statistic = np.ones(len(frequency))
+    if varies.any():
+        statistic[varies], _ = f_classif(numbers[:, varies], labels)
+    beyond_noise = (np.bincount(frequency, statistic) / np.bincount(frequency) - 1).clip(0)
+    if not beyond_noise.any():
+        return np.ones(len(frequency))
+    return np.sqrt(beyond_noise / beyond_noise.mean()).clip(LEAST_LOUDNESS)[frequency]
+
+
+def _own_regression(
+    numbers: np.ndarray, trials: SetTrials, some: np.ndarray, c: float, loudness: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """As `regression`, with weights that all share and, `loudness` times as loud, those of each person's own, under one
+    ridge -> rows of everybody else and of each of the people, and bias."""
+    own = [loudness * numbers * (trials.subjects == name)[:, None] for name in trials.people]
+    found, bias = regression(np.concatenate([numbers, *own], axis=1), trials.labels, some, c)
+    shared, *of_people = np.split(found, 1 + len(own), axis=1)
+    return [shared, *(shared + loudness * rows for rows in of_people)], bias
 
 
 def regression(numbers: np.ndarray, labels: np.ndarray, some: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:

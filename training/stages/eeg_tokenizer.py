@@ -142,7 +142,7 @@ class EEGTokenizerStage:
         return sha256_json([*shards, {name: sha256_file(path) for name, path in self.config.data.embeddings.items()}])
 
     def build(self) -> nn.Module:
-        n_labels = {name: len(self.mixture.train[name].labels) for name in self.config.data.aligned}
+        n_labels = {name: len(self.mixture.train[name].labels) for name in self.mixture.aligned}
         unread = [
             name for name in self.mixture.names if name not in n_labels and len(self.mixture.train[name].labels) > 1
         ]
@@ -153,7 +153,7 @@ class EEGTokenizerStage:
         )
         # made anew from the shards at every start, so no checkpoint needs it
         network, batches = module.network, list(self._first_batches())
-        sets = {name: list(self._labelled(name)) for name in self.config.data.aligned}
+        sets = {name: list(self._labelled(name)) for name in self.mixture.aligned}
         network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
         # a stream begins before its recording is known, so what is causal reads power as it is
         if not self.config.network.causal and (usual := _usual_background(sets)) is not None:
@@ -392,6 +392,7 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
         steps=steps,
         rhythms=pad_sequence(rhythms, batch_first=True, padding_value=torch.nan).numpy(),
         loudness=encoder.evidence.loudness.numpy(),
+        frequency=encoder.evidence.frequency.numpy(),
         stimuli=stimuli,
         sfreq=sfreq,
         labels=np.array([str(trial.label) for trial, _ in trials]),

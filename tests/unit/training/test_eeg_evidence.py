@@ -13,14 +13,18 @@ from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
 from neuroleon.training.stages import eeg_evidence
-from neuroleon.training.stages.eeg_cross_validation import is_likelier, make_folds, standard_error, tells_more
+from neuroleon.training.stages.eeg_cross_validation import is_likelier, make_folds, standard_error
 from neuroleon.training.stages.eeg_evidence import _fit, fit_evidence
 from neuroleon.training.stages.eeg_numbers import (
     C_OF_RESPONSES,
+    C_OF_RHYTHMS,
     OWN_LOUDNESS,
     OwnResponses,
+    OwnRhythms,
     Responses,
     Rhythms,
+    SetTrials,
+    _loudness,
 )
 from neuroleon.training.stages.eeg_reconvolution import OwnReconvolved, Reconvolved
 
@@ -208,7 +212,7 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
     torch.testing.assert_close(numbers[3], two[1])
 
 
-@pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms, Reconvolved, OwnReconvolved])
+@pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms, OwnRhythms, Reconvolved, OwnReconvolved])
 def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
     kind: type[Responses] | type[Rhythms] | type[Reconvolved],
 ) -> None:
@@ -331,15 +335,25 @@ def test_likelier_is_what_is_surer_of_the_true_labels_and_no_less_often_right() 
     assert not is_likelier(np.eye(4)[labels] + rng.standard_normal((300, 4)), weak, labels), "no better, only other"
 
 
-def test_a_few_trials_of_one_label_are_not_told_more() -> None:
-    labels = np.repeat(np.arange(12), 3)
-    worse, better = np.eye(12)[np.where(labels == 0, 1, labels)], np.eye(12)[labels]
-    assert not tells_more(better, worse, labels)
-    many = np.repeat(np.arange(12), 60)
-    worse = np.eye(12)[np.where(np.arange(720) % 3 == 0, (many + 1) % 12, many)]
-    assert tells_more(np.eye(12)[many], worse, many)
-    assert not tells_more(worse, np.eye(12)[many], many)
-    assert not tells_more(worse, worse, many)
+def test_a_few_trials_of_one_label_are_not_likelier() -> None:
+    def log_odds(labels: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+        return np.eye(12)[np.where(wrong, (labels + 1) % 12, labels)]
+
+    few, many = np.repeat(np.arange(12), 3), np.repeat(np.arange(12), 60)
+    assert not is_likelier(log_odds(few, few < 0), log_odds(few, few == 0), few)
+    right, worse = log_odds(many, many < 0), log_odds(many, np.arange(720) % 3 == 0)
+    assert is_likelier(right, worse, many)
+    assert not is_likelier(worse, right, many)
+    assert not is_likelier(worse, worse, many)
+
+
+def test_how_frequent_a_label_is_makes_nothing_likelier() -> None:
+    """A guess of what is frequent is likelier than none, a mean over trials, and tells nothing."""
+    labels = np.repeat(["common", "rare"], [500, 100])
+    rng = np.random.default_rng(0)
+    frequent = np.tile([1.0, 0.0], (600, 1)) + 0.1 * rng.standard_normal((600, 2))
+    nothing = 0.1 * rng.standard_normal((600, 2))
+    assert not is_likelier(frequent, nothing, labels)
 
 
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each_persons_own() -> None:
@@ -353,6 +367,65 @@ def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each
     plain = LogisticRegression(C=C_OF_RESPONSES, max_iter=300, class_weight="balanced")
     log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
     found = np.log(posterior(evidence, given)[0][:, -1, :3] + 1 / 3)
+    found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
+    trust = (found * log_odds).sum() / np.square(log_odds).sum()
+    np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
+
+
+def rhythmic_people(n: int, own: float, *, shared: float = 0.0, seed: int = 0) -> SetTrials:
+    """Trials of two people, whose labels are at the same frequencies in another order."""
+    given = people(n, own=0.0, seed=seed)
+    label = np.unique(given.labels, return_inverse=True)[1]
+    at = np.where(given.subjects == "ann", 40 + 3 * label, 46 - 3 * label)
+    given.rhythms[np.arange(n), :, at] += own
+    given.rhythms[np.arange(n), :, 10 * label] += shared
+    return given
+
+
+def test_rhythms_of_peoples_own_are_read_where_the_person_is_told() -> None:
+    given, new = (rhythmic_people(n, 2.0, shared=0.7, seed=seed) for n, seed in ((600, 1), (300, 2)))
+    evidence, strangers = Evidence(CONFIG), replace(new, subjects=np.repeat("eve", 300))
+    fit_evidence(evidence, [("set", given)], seed=0)
+    assert evidence.subjects == ("ann", "bob")
+    assert evidence.own is None, "nobody responds"
+    told, untold = (posterior(evidence, of)[1][:, -1, :3] for of in (new, strangers))
+    assert accuracy(told, new.labels) > accuracy(untold, new.labels) + 0.1
+    evidence.own_rhythms = None
+    np.testing.assert_array_equal(posterior(evidence, new)[1][:, -1, :3], untold)
+
+
+def test_people_of_the_same_rhythms_have_none_of_their_own() -> None:
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", rhythmic_people(300, 0.0, shared=2.0, seed=1))], seed=0)
+    assert evidence.spectra.any()
+    assert evidence.subjects == ()
+    assert evidence.own_rhythms is None
+
+
+def test_responses_and_rhythms_of_the_same_people_are_both_their_own_and_leave_those_of_other_sets() -> None:
+    both, other = rhythmic_people(600, 1.5, shared=1.0, seed=1), people(600, own=2.0, shared=1.5, seed=2)
+    both.steps[:] = people(600, own=2.5, shared=1.0, seed=1).steps
+    other = replace(other, subjects=np.char.add("other ", other.subjects))
+    evidence, alone = Evidence(CONFIG), Evidence(CONFIG)
+    fit_evidence(evidence, [("other", other), ("both", both)], seed=0)
+    fit_evidence(alone, [("both", both)], seed=0)
+    assert evidence.subjects == ("other ann", "other bob", "ann", "bob")
+    together, expected = posterior(evidence, both), posterior(alone, both)
+    np.testing.assert_allclose(together[0][..., 3:6], expected[0][..., :3], atol=1e-5)
+    np.testing.assert_allclose(together[1][..., :3], expected[1][..., :3], atol=1e-5)
+    assert np.abs(expected[1] - posterior(alone, replace(both, subjects=np.repeat("eve", 600)))[1]).max() > 0.1
+
+
+def test_rhythms_at_the_end_of_a_window_are_a_logistic_regression_with_weights_of_each_persons_own() -> None:
+    given = rhythmic_people(600, 1.0, shared=0.7, seed=1)
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    assert evidence.own_rhythms is not None
+    heard = OwnRhythms(given, np.arange(600), seed=0).of_trials
+    numbers = np.concatenate([heard, *(heard * (given.subjects == name)[:, None] for name in ("ann", "bob"))], axis=1)
+    plain = LogisticRegression(C=C_OF_RHYTHMS, max_iter=300, class_weight="balanced")
+    log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
+    found = np.log(posterior(evidence, given)[1][:, -1, :3] + 1 / 3)
     found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
     trust = (found * log_odds).sum() / np.square(log_odds).sum()
     np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
@@ -377,13 +450,40 @@ def test_a_person_read_by_fewer_numbers_than_there_are_still_has_a_usual_respons
 def test_power_that_is_to_be_heard_louder_is() -> None:
     """The ridge falls hardest on what is quiet: a faint rhythm of one feature is told when that is heard as loud."""
     quiet, new = trials(150, rhythm=1.5, seed=1), trials(300, rhythm=1.5, seed=2)
+    # of one frequency, so that what tells labels is not found to be loud
+    quiet = replace(quiet, frequency=np.zeros(N_FEATURES, np.int64))
     loud = replace(quiet, loudness=np.where(np.isin(np.arange(N_FEATURES), [0, 10, 20]), 10.0, 1.0).astype(np.float32))
-    right = []
-    for given in (quiet, loud):
-        evidence = Evidence(CONFIG)
-        fit_evidence(evidence, [("set", given)], seed=0)
-        right.append(accuracy(posterior(evidence, new)[1][:, -1, :3], new.labels))
-    assert right[1] > right[0] + 0.1
+    assert rhythms_told(loud, new) > rhythms_told(quiet, new) + 0.1
+
+
+def test_a_frequency_is_heard_as_loud_as_labels_differ_at_it() -> None:
+    """At several places a faint rhythm of one frequency is told better where it is known that they are of one."""
+    given, new = trials(200, seed=1), trials(400, seed=2)
+    at_one = np.arange(N_FEATURES) % 45
+    for of in (given, new):
+        of.rhythms[:, :, [7, 52, 97, 142]] += 0.6 * (of.labels == "b")[:, None, None]
+    flat = replace(given, frequency=np.zeros(N_FEATURES, np.int64))
+    assert rhythms_told(replace(given, frequency=at_one), new) > rhythms_told(flat, new) + 0.05
+
+
+def test_loudness_is_of_mean_square_1_and_all_alike_where_no_frequency_tells() -> None:
+    rng = np.random.default_rng(0)
+    labels, numbers = np.repeat(["a", "b"], 200), rng.standard_normal((400, 60))
+    numbers[200:, 3] += 1.0
+    loudness = _loudness(numbers, labels, np.arange(60))
+    assert loudness.argmax() == 3
+    assert np.square(loudness).mean() == pytest.approx(1.0, abs=1e-3)
+    assert loudness.min() > 0, "what is heard at nothing has no unit"
+    alike = np.zeros((400, 60))
+    np.testing.assert_array_equal(_loudness(alike, labels, np.arange(60)), 1.0)
+    faint = numbers * np.where(np.arange(60) == 3, 0.01, 1.0)
+    assert _loudness(faint, labels, np.arange(60))[3] < 1, "what is filtered out hardly varies, and tells nothing"
+
+
+def rhythms_told(given: SetTrials, new: SetTrials) -> float:
+    evidence = Evidence(CONFIG)
+    fit_evidence(evidence, [("set", given)], seed=0)
+    return accuracy(posterior(evidence, new)[1][:, -1, :3], new.labels)
 
 
 def test_more_labels_than_semantic_numbers_are_refused() -> None:
