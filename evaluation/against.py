@@ -11,9 +11,8 @@ import numpy as np
 
 from neuroleon.evaluation.baselines.run import ACCURACY, BITS
 from neuroleon.evaluation.results import Against, BaselineResult, SetResult, TaskResult
-from neuroleon.evaluation.stats import bootstrap_ci, paired_permutation_p
-
-AMONG = ("log2 p of the true label among the set's", "log2 p of the true picture among the set's")
+from neuroleon.evaluation.rows import LABEL_BITS, PICTURE_BITS
+from neuroleon.evaluation.stats import bootstrap_ci, paired_permutation_p, same_question
 
 
 def with_differences(result: SetResult, seed: int) -> SetResult:
@@ -27,10 +26,10 @@ def _with_difference(
     one: BaselineResult, tasks: Sequence[TaskResult], trials: Mapping[str, str], seed: int
 ) -> BaselineResult:
     for task in tasks:
-        asked = None if task.primary is None else task.primary.n_answers
-        if task.primary is None or asked is None or asked != one.comparison.n_answers:
+        primary = task.primary
+        if primary is None or not same_question(primary, one.comparison):
             continue
-        names = {ACCURACY: (task.primary.metric,), BITS: AMONG}.get(one.comparison.metric, ())
+        names = {ACCURACY: (primary.metric,), BITS: (LABEL_BITS, PICTURE_BITS)}.get(one.comparison.metric, ())
         for of in task.values:
             windows = [key for key in trials if key in of.values and key in one.values]
             clusters = np.array([trials[key] for key in windows])

@@ -11,7 +11,7 @@ from neuroleon.evaluation.identification import by_answer
 from neuroleon.evaluation.metrics import correlations, nearest_picture
 from neuroleon.evaluation.networks import HOW_TO_GET, Network
 from neuroleon.evaluation.results import Shown, TaskResult
-from neuroleon.evaluation.rows import Given, Rows, Values, likeliest
+from neuroleon.evaluation.rows import PICTURE_BITS, Given, Rows, Values, likeliest
 from neuroleon.evaluation.trials import TrialSet, balanced
 
 SCORED_PICTURES = 40  # a picture is tens to hundreds of ids: more candidates than this are drawn from, and it is said
@@ -148,7 +148,7 @@ def _likelihood(asked: Asked, rows: Rows, indices: Sequence[int], pixels: np.nda
     rows.each("log2 p of the true picture", "bits", {c: b[:, 0] for c, b in found.items()}, None)
     if len(scored) == len(pixels) == len(set(answers)):
         places = np.array([names.index(str(trials.trials[i].answer)) for i in indices])
-        rows.bits_among("log2 p of the true picture among the set's", likely, places)
+        rows.bits_among(PICTURE_BITS, likely, places)
     return [
         f"Likelihoods are over {len(scored)} of {len(pixels)} pictures and the {len(kept)} windows whose answer is "
         "among these; “made likelier”: by log2 p(picture | EEG) - log2 p(picture)."

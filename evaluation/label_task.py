@@ -7,7 +7,7 @@ from neuroleon.evaluation.asked import Asked
 from neuroleon.evaluation.calibration import confusion, reliability
 from neuroleon.evaluation.metrics import match_label
 from neuroleon.evaluation.results import TaskResult
-from neuroleon.evaluation.rows import Rows, different, likeliest, unnamed
+from neuroleon.evaluation.rows import LABEL_BITS, Rows, different, likeliest, unnamed
 
 GREEDY = Sampling(temperature=0.0)
 
@@ -36,7 +36,7 @@ def eeg2label(asked: Asked) -> TaskResult:
     rows.identification("label by likelihood", bits, places)
     own = np.arange(len(places))
     rows.each("log2 p of the true label", "bits", {c: b[own, places] for c, b in bits.items()}, None)
-    rows.bits_among("log2 p of the true label among the set's", bits, places)
+    rows.bits_among(LABEL_BITS, bits, places)
     sure = reliability("likeliest label", bits, places)
     errors = ", ".join(f"{c} {error:.3f}" for c, error in sure.error.items())
     return rows.result(

@@ -20,6 +20,8 @@ from neuroleon.evaluation.results import TaskResult, WindowValues
 from neuroleon.evaluation.stats import Better, Comparison, compare
 from neuroleon.evaluation.trials import TrialSet
 
+LABEL_BITS, PICTURE_BITS = (f"log2 p of the true {what} among the set's" for what in ("label", "picture"))
+
 Given = dict[str, list[str | None]]  # per condition and trial, the answer that was given
 Values = dict[str, np.ndarray]  # per condition, one number (or row of numbers) per trial
 

@@ -198,8 +198,9 @@ def _told(n_known: int, n_windows: int) -> tuple[str, ...]:
         return ()
     return (
         f"The EEG tokenizer is told whose EEG it is, and knows the people of {n_known} of {n_windows} windows by "
-        "responses of their own. It is told the same of noise and of the window before the event, and of shuffled EEG "
-        "whose that is: where labels differ between people, look at noise. “untold” is what comes without.",
+        "responses or rhythms of their own. It is told the same of noise and of the window before the event, and of "
+        "shuffled EEG whose that is: where labels differ between people, look at noise. “untold” is what comes "
+        "without.",
     )
 
 

@@ -17,7 +17,7 @@ from neuroleon.evaluation.results import (
     SetResult,
     TaskResult,
 )
-from neuroleon.evaluation.stats import Comparison
+from neuroleon.evaluation.stats import Comparison, same_question
 from neuroleon.evaluation.tokenizers import Fidelity
 from neuroleon.evaluation.words import best_baseline, best_floor, estimate, in_words, number, ordered, p_cell
 
@@ -127,7 +127,7 @@ def _summary_row(result: SetResult, task: TaskResult) -> list[str]:
         f"{control} {number(c.conditions[control].mean, c.unit)}" if control else "-",
         number(c.chance, c.unit),
         f"{baseline.method} {number(baseline.comparison.conditions['real'].mean, baseline.comparison.unit)}"
-        if baseline and c.n_answers is not None and c.n_answers == baseline.comparison.n_answers
+        if baseline and same_question(c, baseline.comparison)
         else "-",
         estimate(c.gain, c.unit, sign=True),
         p_cell(c),

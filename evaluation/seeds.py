@@ -158,9 +158,10 @@ def _shares(models: Sequence[Number], method: Number, trials: dict[str, str]) ->
             part = np.mean([[one.values[window] for window in windows] for one in of], axis=0)
             yield bootstrap_share(part, whole, clusters)
     else:
+        nothing = float("nan")
         for of in together:
-            mean = float(np.mean([one.real.mean for one in of]))
-            yield Estimate(mean=mean / (method.real.mean or float("nan")), low=float("nan"), high=float("nan"))
+            share = np.mean([one.real.mean for one in of]) / method.real.mean if method.real.mean else nothing
+            yield Estimate(mean=float(share), low=nothing, high=nothing)
 
 
 def _over_models(key: Key, found: Sequence[Number], trials: dict[str, str]) -> OverSeeds:
@@ -205,7 +206,7 @@ def page_of(found: Seeds) -> list[Block]:
             "against shuffled EEG is below .05: of primary numbers corrected for their report, of all others not."
         ),
     ]
-    best = {one.place: one for one in found.best if one.shares}
+    best = {one.place: one for one in found.best if one.shares and one.accuracy > 0}
     for place in dict.fromkeys(one.where[:2] for one in found.numbers):
         of_place = [one for one in found.numbers if one.where[:2] == place]
         blocks.append(Heading(2, f"{place[0]}, split {place[1]}"))
@@ -227,7 +228,8 @@ def _beside_the_field(best: Best) -> Block:
     of_mean, *of_each = (_with_interval(share, "share") for share in best.shares)
     return Text(
         f"Best method of the field, chosen on these windows: {best.method}, {number(best.accuracy, 'share')}. "
-        f"The mean of the models has {of_mean} of it; each, {', '.join(of_each)}."
+        f"The mean of the models has {of_mean} of it; each, {', '.join(of_each)}. Intervals are over trials, the "
+        "method as chosen, and are not there where its windows are not known to be the models'."
     )
 
 

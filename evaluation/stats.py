@@ -125,6 +125,11 @@ class Comparison:
     n_answers: int | None = None
 
 
+def same_question(one: Comparison, other: Comparison) -> bool:
+    """Whether both chose among as many answers; other shares are not comparable."""
+    return one.n_answers is not None and one.n_answers == other.n_answers
+
+
 def verdict(gain: Estimate, p: float) -> Verdict:
     """What the paired interval and p say together; an interval that is not finite says nothing."""
     if p >= LEVEL or not (gain.low > 0 or gain.high < 0):

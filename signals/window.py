@@ -15,7 +15,7 @@ class Window:
     radii (x right, y front, z up), or (n_chans, 6), anode and cathode, where a channel is a bipolar derivation; a NaN
     cathode is the common reference. `scale_uV` is the robust scale (IQR / 1.349) of the recording that it was cut from:
     the EEG tokenizer divides by it and keeps it as a token. `subject` is whose EEG it is, as sample shards name people;
-    a tokenizer that knows the person (`EEGTokenizer.subjects`) reads labels by responses of their own. `background` is
+    a tokenizer that knows the person (`EEGTokenizer.subjects`) reads labels by what it knows of them. `background` is
     the spectrum of the recording (`signals/background.py`), from which the tokenizer tells a window's power; it is
     absent where the recording is short.
     """

@@ -236,7 +236,8 @@ def _results(
                 n_answers=n_choices[0] if len(set(n_choices)) == 1 else None,
             ),
             remarks=(*remarks, *auc),
-            values=dict(zip(asked.key.tolist(), map(float, values["real"]), strict=True)),
+            # balanced accuracy is no mean of what single windows score
+            values={} if metric == BALANCED else dict(zip(asked.key.tolist(), map(float, values["real"]), strict=True)),
         )
         for metric, unit, values, level in rows
     ]

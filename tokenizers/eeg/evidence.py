@@ -214,7 +214,7 @@ class Evidence(nn.Module):
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
         self.register_buffer("usual_background", None)
         self.subjects: tuple[str, ...] = ()
-        self.own: OwnResponses | None = None
+        self.own: OwnResponses | None = None  # so named in folders that know no rhythms of people's own
         self.own_rhythms: OwnRhythms | None = None
 
     def tell_from(self, usual: Tensor) -> None:

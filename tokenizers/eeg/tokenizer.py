@@ -142,7 +142,7 @@ class EEGTokenizer:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """People whose own responses it knows, as sample shards name them."""
+        """People of whom it knows responses or rhythms of their own, as sample shards name them."""
         return self.network.encoder.evidence.subjects
 
     def _people(self) -> dict[str, list[str]]:
@@ -173,7 +173,7 @@ class EEGTokenizer:
             ch_names: names of the rows of an array.
             sfreq: rate of an array, in Hz.
             unit: what the numbers are: V (as mne has them), mV, uV or nV.
-            subject: whose EEG it is, where that is one of `subjects`: then labels are read by responses of their own.
+            subject: whose EEG it is, where that is one of `subjects`: then labels are read by what is known of them.
 
         Returns:
             The tokens; of epochs a list, with the scale of all epochs together.

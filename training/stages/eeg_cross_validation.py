@@ -3,6 +3,8 @@ of trials left out are told, and how far what is said of them may be trusted.
 # n trials, N steps, P places, L labels of a set
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from loguru import logger
 from scipy.optimize import minimize, minimize_scalar
@@ -116,29 +118,24 @@ def trust_in(log_odds: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.
 
 
 def _likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
-    return float(
-        np.exp(
-            minimize_scalar(
-                lambda log_trust: _misfit(np.exp(log_trust) * log_odds, labels, names),
-                bounds=LOG_TRUST,
-                method="bounded",
-            ).x
-        )
-    )
+    misfit = _misfit(labels, names)
+    found = minimize_scalar(lambda log_trust: misfit(np.exp(log_trust) * log_odds), bounds=LOG_TRUST, method="bounded")
+    return float(np.exp(found.x))
 
 
-def _misfit(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
-    """Cross-entropy, a mean over labels, as log-odds are fitted so that how frequent a label is says nothing."""
+def _misfit(labels: np.ndarray, names: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Cross-entropy of log-odds (n, L), a mean over labels: they are fitted so that how frequent a label is says
+    nothing."""
     as_much = compute_sample_weight("balanced", labels)
-    return float(log_loss(labels, softmax(log_odds, axis=1), labels=names, sample_weight=as_much))
+    return lambda log_odds: float(log_loss(labels, softmax(log_odds, axis=1), labels=names, sample_weight=as_much))
 
 
 def likeliest_share(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
     """The factor of `second` log-odds (n, L) that makes their sum with the `first` likeliest, trusted as it may be."""
-    names = np.unique(labels)
+    misfit = _misfit(labels, np.unique(labels))
 
-    def misfit(logs: np.ndarray) -> float:
+    def of_sum(logs: np.ndarray) -> float:
         trust, share = np.exp(logs)
-        return _misfit(trust * (first + share * second), labels, names)
+        return misfit(trust * (first + share * second))
 
-    return float(np.exp(minimize(misfit, np.zeros(2), method="Nelder-Mead", bounds=[LOG_TRUST] * 2).x[1]))
+    return float(np.exp(minimize(of_sum, np.zeros(2), method="Nelder-Mead", bounds=[LOG_TRUST] * 2).x[1]))

@@ -76,8 +76,9 @@ class Told:
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Those of whom more is known than what all share."""
-        return next((own.of_all.subjects for own in (self.own_responses, self.own_rhythms) if own), ())
+        """Those of whom more is known than what all share; both kinds are of all people of the set."""
+        own = self.own_responses or self.own_rhythms
+        return own.of_all.subjects if own else ()
 
 
 Pairs = list[tuple[tuple[str, ...], Fit, Fit | None]]  # people, what all of a set share, and what is people's own
@@ -199,7 +200,7 @@ def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: Pairs, fold
     if sum(sizes) > n:
         raise ConfigError(
             f"network.semantic_dim is {n}, but one kind of numbers tells {sum(sizes)} labels of the aligned sets: set "
-            f"it to at least {sum(sizes)}"
+            f"it to at least {sum(sizes)}, or name in data.aligned the sets whose labels are to be read"
         )
     _fill(weights, [of_set.weights for of_set, _ in found])
     _fill(usual, [np.einsum("...k,...kl->...l", of_set.mean, of_set.weights) for of_set, _ in found])
@@ -226,7 +227,7 @@ def _people(told: Iterable[Told]) -> list[str]:
     if twice := sorted({name for name in people if people.count(name) > 1}):
         raise ConfigError(
             f"data.aligned: {', '.join(twice)} are people of two sets, and the tokenizer can know a person by one set "
-            "only: leave one of the sets out of data.aligned, or prepare one under another recipe name"
+            "only: name in data.aligned all sets but one of these, or prepare one under another recipe name"
         )
     return people
 

@@ -23,9 +23,11 @@ from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
 C_OF_RESPONSES, C_OF_RHYTHMS = 3e-4, 1e-3
 LEAST_SPREAD = 0.1
 LEAST_LOUDNESS = 1e-3  # of a frequency at which labels do not differ
+TINY = 1e-10  # of the largest, below which a direction of trials is nothing but rounding
 # Numbers of a person's own are heard three times as loud as those that all share: .90 of the letters, .86 at once as
-# loud, .88 at ten times, .82 without them (validation, where this was chosen); rhythms are heard at once as loud
-OWN_LOUDNESS = 3.0
+# loud, .88 at ten times, .82 without them (validation, where this was chosen). Rhythms of a person's own are heard at
+# once as loud: .20 bits of a flicker, .18 at three times (trials left out of training)
+OWN_LOUDNESS, OWN_LOUDNESS_OF_RHYTHMS = 3.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +189,7 @@ class OwnRhythms(Rhythms):
 
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of, with weights for everybody else and for the set's people."""
-        rows, bias = _own_regression(self.of_trials, self._trials, self._rows, C_OF_RHYTHMS, loudness=1.0)
+        rows, bias = _own_regression(self.of_trials, self._trials, self._rows, C_OF_RHYTHMS, OWN_LOUDNESS_OF_RHYTHMS)
         weights = np.stack([self._of_power(of) for of in rows])
         return LogOdds(weights=weights, mean=self._mean, bias=bias, subjects=self._trials.people)
 
@@ -198,9 +200,10 @@ def _loudness(numbers: np.ndarray, labels: np.ndarray, frequency: np.ndarray) ->
 
     A ridge is the prior that all weights are as large, and a flicker is at a few frequencies (empirical Bayes).
     """
-    varies = numbers.std(axis=0) > LEAST_SPREAD
+    numbers = (numbers - numbers.mean(axis=0)).astype(np.float64)
+    varies, n_labels = numbers.std(axis=0) > LEAST_SPREAD, len(np.unique(labels))
     statistic = np.ones(len(frequency))
-    if varies.any():
+    if varies.any() and 1 < n_labels < len(labels):
         statistic[varies], _ = f_classif(numbers[:, varies], labels)
     beyond_noise = (np.bincount(frequency, statistic) / np.bincount(frequency) - 1).clip(0)
     if not beyond_noise.any():
@@ -212,18 +215,29 @@ def _own_regression(
     numbers: np.ndarray, trials: SetTrials, some: np.ndarray, c: float, loudness: float
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """As `regression`, with weights that all share and, `loudness` times as loud, those of each person's own, under one
-    ridge -> rows of everybody else and of each of the people, and bias."""
-    own = [loudness * numbers * (trials.subjects == name)[:, None] for name in trials.people]
-    found, bias = regression(np.concatenate([numbers, *own], axis=1), trials.labels, some, c)
-    shared, *of_people = np.split(found, 1 + len(own), axis=1)
-    return [shared, *(shared + loudness * rows for rows in of_people)], bias
+    ridge -> rows of everybody else and of each of the people, and bias.
+
+    Weights under a ridge are sums of trials, and what the regression sees of two trials is their product: however many
+    people there are, it is as large as there are trials.
+    """
+    of_some, whose = numbers[some], trials.subjects[some]
+    same = (whose[:, None] == whose) & np.isin(whose, trials.people)
+    products, axes = np.linalg.eigh((of_some @ of_some.T) * (1 + loudness**2 * same))
+    root = np.sqrt(products.clip(TINY * products[-1]))
+    rows, bias = _log_odds(axes * root, trials.labels[some], c * len(trials.labels) / len(some))
+    of_trials = rows @ (axes / root).T
+    shared = of_trials @ of_some
+    return [shared, *(shared + loudness**2 * (of_trials * (whose == name)) @ of_some for name in trials.people)], bias
 
 
 def regression(numbers: np.ndarray, labels: np.ndarray, some: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows (L, numbers) and bias (L,) of the log-odds of `some` trials' labels; `c` is the inverse of the ridge."""
     # a strong ridge makes weights in proportion to the trials: as large as those of all trials
-    c *= len(labels) / len(some)
-    found = LogisticRegression(C=c, max_iter=300, class_weight="balanced").fit(numbers[some], labels[some])
+    return _log_odds(numbers[some], labels[some], c * len(labels) / len(some))
+
+
+def _log_odds(numbers: np.ndarray, labels: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
+    found = LogisticRegression(C=c, max_iter=300, class_weight="balanced").fit(numbers, labels)
     rows, bias = found.coef_, found.intercept_
     if len(rows) == 1:  # of two labels
         rows, bias = np.concatenate([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2

@@ -145,7 +145,9 @@ def test_reports_of_format_1_are_told_of(tmp_path: Path) -> None:
     folders = [written(tmp_path / str(n), n) for n in (10, 11)]
     record = read_json(folders[1] / "report.json")
     for result in record["sets"]:
-        del result["trials"], result["baselines"]
+        del result["trials"]
+        for one in result["baselines"]:
+            del one["values"]
         for task in result["tasks"]:
             del task["values"]
     write_json(folders[1] / "report.json", record | {"format": 1})

@@ -271,6 +271,24 @@ def test_what_was_fitted_without_a_fold_tells_its_trials_as_surely_as_new_ones()
     np.testing.assert_array_equal(none_left_out, posterior(evidence, other)[1])
 
 
+def test_rhythms_of_peoples_own_that_were_fitted_without_a_fold_tell_its_trials_as_surely_as_new_ones() -> None:
+    given, new = (rhythmic_people(300, 2.0, shared=0.7, seed=seed) for seed in (1, 2))
+    evidence = Evidence(CONFIG)
+    without_folds, fold_of = fit_evidence(evidence, [("set", given)], seed=0)
+    left_out = np.zeros((300, 3))
+    for fold, fitted in enumerate(without_folds):
+        assert fitted.own_rhythms is not None
+        rows = np.flatnonzero(fold_of["set"] == fold)
+        left_out[rows] = posterior(fitted, some(given, rows))[1][:, -1, :3]
+    own, of_new = (posterior(evidence, of)[1][:, -1, :3] for of in (given, new))
+    surely = [
+        float((told * one_hot(of.labels)).sum(axis=1).mean())
+        for told, of in ((own, given), (left_out, given), (of_new, new))
+    ]
+    assert surely[0] > surely[2] + 0.05
+    assert surely[1] == pytest.approx(surely[2], abs=0.03)
+
+
 def one_hot(labels: np.ndarray) -> np.ndarray:
     return np.eye(3)[np.unique(labels, return_inverse=True)[1]]
 
@@ -403,8 +421,8 @@ def test_people_of_the_same_rhythms_have_none_of_their_own() -> None:
 
 
 def test_responses_and_rhythms_of_the_same_people_are_both_their_own_and_leave_those_of_other_sets() -> None:
-    both, other = rhythmic_people(600, 1.5, shared=1.0, seed=1), people(600, own=2.0, shared=1.5, seed=2)
-    both.steps[:] = people(600, own=2.5, shared=1.0, seed=1).steps
+    both, other = rhythmic_people(300, 2.0, shared=1.0, seed=1), people(300, own=2.5, shared=1.5, seed=2)
+    both.steps[:] = people(300, own=2.5, shared=1.0, seed=1).steps
     other = replace(other, subjects=np.char.add("other ", other.subjects))
     evidence, alone = Evidence(CONFIG), Evidence(CONFIG)
     fit_evidence(evidence, [("other", other), ("both", both)], seed=0)
@@ -413,15 +431,15 @@ def test_responses_and_rhythms_of_the_same_people_are_both_their_own_and_leave_t
     together, expected = posterior(evidence, both), posterior(alone, both)
     np.testing.assert_allclose(together[0][..., 3:6], expected[0][..., :3], atol=1e-5)
     np.testing.assert_allclose(together[1][..., :3], expected[1][..., :3], atol=1e-5)
-    assert np.abs(expected[1] - posterior(alone, replace(both, subjects=np.repeat("eve", 600)))[1]).max() > 0.1
+    assert np.abs(expected[1] - posterior(alone, replace(both, subjects=np.repeat("eve", 300)))[1]).max() > 0.1
 
 
 def test_rhythms_at_the_end_of_a_window_are_a_logistic_regression_with_weights_of_each_persons_own() -> None:
-    given = rhythmic_people(600, 1.0, shared=0.7, seed=1)
+    given = rhythmic_people(300, 2.0, shared=0.7, seed=1)
     evidence = Evidence(CONFIG)
     fit_evidence(evidence, [("set", given)], seed=0)
     assert evidence.own_rhythms is not None
-    heard = OwnRhythms(given, np.arange(600), seed=0).of_trials
+    heard = OwnRhythms(given, np.arange(300), seed=0).of_trials
     numbers = np.concatenate([heard, *(heard * (given.subjects == name)[:, None] for name in ("ann", "bob"))], axis=1)
     plain = LogisticRegression(C=C_OF_RHYTHMS, max_iter=300, class_weight="balanced")
     log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
@@ -476,6 +494,10 @@ def test_loudness_is_of_mean_square_1_and_all_alike_where_no_frequency_tells() -
     assert loudness.min() > 0, "what is heard at nothing has no unit"
     alike = np.zeros((400, 60))
     np.testing.assert_array_equal(_loudness(alike, labels, np.arange(60)), 1.0)
+    for few in ([0, 399], list(range(10))):  # one trial of each label, trials of one label
+        np.testing.assert_array_equal(_loudness(numbers[few], labels[few], np.arange(60)), 1.0)
+    # a mean far from 0, as log-power has, changes nothing, in single precision either
+    np.testing.assert_allclose(_loudness((numbers - 50).astype(np.float32), labels, np.arange(60)), loudness, rtol=1e-2)
     faint = numbers * np.where(np.arange(60) == 3, 0.01, 1.0)
     assert _loudness(faint, labels, np.arange(60))[3] < 1, "what is filtered out hardly varies, and tells nothing"
 
@@ -489,5 +511,5 @@ def rhythms_told(given: SetTrials, new: SetTrials) -> float:
 def test_more_labels_than_semantic_numbers_are_refused() -> None:
     sets = {name: trials(300, response=6.0, seed=seed) for seed, name in enumerate(("one", "two"))}
     fit_evidence(Evidence(CONFIG), sets.items(), seed=0)
-    with pytest.raises(ConfigError, match=r"semantic_dim is 5, .* 6 labels"):
+    with pytest.raises(ConfigError, match=r"semantic_dim is 5, .* 6 labels.* data\.aligned"):
         fit_evidence(Evidence(replace(CONFIG, semantic_dim=5)), sets.items(), seed=0)
