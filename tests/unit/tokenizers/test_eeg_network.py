@@ -252,10 +252,9 @@ def test_the_whole_head_is_heard_ten_times_as_loud_in_every_window() -> None:
     assert louder[:45].argmax() == 10 - 1, "bins of 1 Hz, from 1 Hz on"
     assert louder[45:].argmax() == 20 - 1, "bins of half a hertz"
     assert evidence.frequency.shape == evidence.loudness.shape
-    assert evidence.frequency.unique().tolist() == list(range(45 + 90)), "those of a window are its own"
-    at = [evidence.frequency == number for number in (10 - 1, 45 + 20 - 1)]
-    raised = (after - before)[0, 16] > (after - before)[0, 16].quantile(0.9)
-    assert all(bool(raised[which].all()) for which in at), "a frequency is all places' and the head's"
+    assert evidence.frequency.bincount().tolist() == [5] * (45 + 90), "each of four places and of the head"
+    at = evidence.frequency.bincount(weights=(after - before)[0, 16])
+    assert (at[:45].argmax(), at[45:].argmax()) == (10 - 1, 20 - 1)
 
 
 def test_power_is_told_from_the_background_of_the_recording_or_the_usual_one() -> None:
