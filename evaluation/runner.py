@@ -197,9 +197,9 @@ def _told(n_known: int, n_windows: int) -> tuple[str, ...]:
     if not n_known:
         return ()
     return (
-        f"The EEG tokenizer is told whose EEG it is, and knows the people of {n_known} of {n_windows} windows by "
-        "responses or rhythms of their own. It is told the same of noise and of the window before the event, and of "
-        "shuffled EEG whose that is: where labels differ between people, look at noise. “untold” is what comes "
+        f"The EEG tokenizer is told whose EEG it is, and knows the people of {n_known} of {n_windows} windows: how far "
+        "they may be trusted, or what they respond. It is told the same of noise and of the window before the event, "
+        "and of shuffled EEG whose that is: where labels differ between people, look at noise. “untold” is what comes "
         "without.",
     )
 

@@ -25,21 +25,20 @@ CONFIG = EEGTokenizerConfig(
 
 def telling_labels(network: EEGNetwork) -> EEGNetwork:
     """The network, whose semantic numbers say something, as if they were fitted to a set of two labels, which `ann` and
-    `bob` have responses and rhythms of their own for."""
+    `bob` have responses of their own for, and are trusted alike."""
     evidence = network.encoder.evidence
     evidence.know(["ann", "bob"], responses=True, rhythms=True)
     assert evidence.own is not None
     assert evidence.own_rhythms is not None
     torch.nn.init.normal_(evidence.own.heard, std=0.03)
     torch.nn.init.normal_(evidence.own.templates, std=0.1)
-    torch.nn.init.normal_(evidence.own_rhythms.spectra, std=0.01)
     torch.nn.init.normal_(evidence.templates, std=0.01)
     torch.nn.init.normal_(evidence.spectra, std=0.01)
     evidence.tell_from(torch.linspace(2.0, -1.0, 45))
     of_own = (evidence.own.posterior, evidence.own_rhythms.posterior)
     for posterior in (evidence.of_responses, evidence.of_rhythms, *of_own):
         posterior.same_set[:2, :2] = 1.0
-        posterior.trust[1:] = 1.0
+        posterior.trust[..., 1:, :] = 1.0
     return network
 
 

@@ -113,30 +113,35 @@ def _of_steps(of_blocks: Tensor, per_block: int, n_steps: int) -> Tensor:
 class Posterior(nn.Module):
     """Log-odds (..., S) of the labels of several sets -> probability of each in its set, less chance.
 
-    Numbers that no label has are 0, and all are before training fits them (`training/stages/eeg_evidence.py`).
+    Numbers that no label has are 0, and all are before training fits them (`training/stages/eeg_evidence.py`). Where
+    there are `people`, how far log-odds are trusted is each one's own: of some nothing can be told.
     """
 
     bias: Tensor
     trust: Tensor
     same_set: Tensor
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, people: int | None = None) -> None:
         super().__init__()
         self.register_buffer("bias", torch.zeros(n))
-        self.register_buffer("trust", torch.zeros(PLACES + 1, n))  # after so many steps; of none there is none
+        of_people = () if people is None else (people,)
+        # after so many steps; of none there is none
+        self.register_buffer("trust", torch.zeros(*of_people, PLACES + 1, n))
         self.register_buffer("same_set", torch.eye(n))  # 1 where row and column are labels of one set
 
-    def forward(self, log_odds: Tensor, n_seen: Tensor) -> Tensor:
-        """log_odds (B, N, S) after n_seen (B, N) steps -> (B, N, S)."""
-        trusted = (log_odds + self.bias) * self.trust[n_seen.clamp_max(PLACES)]
+    def forward(self, log_odds: Tensor, n_seen: Tensor, person: Tensor | None = None) -> Tensor:
+        """log_odds (B, N, S) after n_seen (B, N) steps, of which person (B,) where there are people -> (B, N, S)."""
+        n_seen = n_seen.clamp_max(PLACES)
+        trust = self.trust[n_seen] if person is None else self.trust[person[:, None], n_seen]
+        trusted = (log_odds + self.bias) * trust
         others = trusted[..., None, :].masked_fill(self.same_set == 0, -torch.inf)
         return (trusted - others.logsumexp(dim=-1)).exp() - 1 / self.same_set.sum(dim=1)
 
 
 class Own(nn.Module):
-    """What people whom training knew tell beside what all share.
+    """How far each of the people whom training knew may be trusted, where it is told whose EEG it is.
 
-    `told` says which labels those are that a person's own numbers tell: those of their set, where these tell more.
+    `told` says which labels those are: those of a person's set.
     """
 
     told: Tensor
@@ -144,16 +149,18 @@ class Own(nn.Module):
     def __init__(self, n_subjects: int, n: int) -> None:
         super().__init__()
         self.register_buffer("told", torch.zeros(n_subjects, n))
-        self.posterior = Posterior(n)
+        self.posterior = Posterior(n, n_subjects)
 
     def posteriors(self, log_odds: Tensor, n_seen: Tensor, subject: Tensor, of_anybody: Tensor) -> Tensor:
         """The posterior (B, N, S) of what a person tells, `of_anybody` that of the rest; log-odds as `Posterior`."""
-        told = (self.told[subject.clamp_min(0)] > 0) & (subject >= 0)[:, None]
-        return self.posterior(log_odds, n_seen).where(told[:, None], of_anybody)
+        person = subject.clamp_min(0)
+        told = (self.told[person] > 0) & (subject >= 0)[:, None]
+        return self.posterior(log_odds, n_seen, person).where(told[:, None], of_anybody)
 
 
 class OwnResponses(Own):
-    """By responses: templates over the numbers heard in their set."""
+    """And what they respond beside what all share, where that tells more: templates over the numbers heard in their
+    set."""
 
     heard: Tensor
     templates: Tensor
@@ -172,28 +179,11 @@ class OwnResponses(Own):
         return added * (subject >= 0)[:, None, None]
 
 
-class OwnRhythms(Own):
-    """By rhythms: weights of log-power."""
-
-    spectra: Tensor
-    usual: Tensor
-
-    def __init__(self, n_subjects: int, n_features: int, n: int) -> None:
-        super().__init__(n_subjects, n)
-        self.register_buffer("spectra", torch.zeros(n_subjects, n_features, n))
-        self.register_buffer("usual", torch.zeros(n_subjects, n))  # what they make of the set's mean power
-
-    def forward(self, power: Tensor, subject: Tensor) -> Tensor:
-        """power (B, N, F), subject (B,), -1 for anybody else -> what it adds to rhythms (B, N, S)."""
-        of = subject.clamp_min(0)
-        return (power @ self.spectra[of] - self.usual[of, None]) * (subject >= 0)[:, None, None]
-
-
 class Evidence(nn.Module):
     """The field -> semantic numbers of responses and of rhythms.
 
     Attributes:
-        subjects: people of whom it knows more than what all share: their own responses, rhythms, or both.
+        subjects: people of whom it knows how far they may be trusted, and of some what they respond.
     """
 
     templates: Tensor
@@ -214,8 +204,8 @@ class Evidence(nn.Module):
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
         self.register_buffer("usual_background", None)
         self.subjects: tuple[str, ...] = ()
-        self.own: OwnResponses | None = None  # so named in folders that know no rhythms of people's own
-        self.own_rhythms: OwnRhythms | None = None
+        self.own: OwnResponses | None = None  # so named in folders that know it of responses alone
+        self.own_rhythms: Own | None = None
 
     def tell_from(self, usual: Tensor) -> None:
         """From now on power is what a window has beside the background of its recording, or where that is not known
@@ -223,10 +213,10 @@ class Evidence(nn.Module):
         self.usual_background = usual.to(self.usual_power)
 
     def know(self, subjects: Sequence[str], *, responses: bool, rhythms: bool) -> None:
-        """Make room for what people tell by responses or rhythms of their own, which training or a folder fills."""
+        """Make room for what is people's own of responses or of rhythms, which training or a folder fills."""
         self.subjects = tuple(subjects)
         self.own = OwnResponses(len(subjects), *self.templates.shape[1:]) if responses else None
-        self.own_rhythms = OwnRhythms(len(subjects), *self.spectra.shape) if rhythms else None
+        self.own_rhythms = Own(len(subjects), self.spectra.shape[1]) if rhythms else None
 
     def indices(self, subjects: Sequence[str | None]) -> Tensor:
         """Which of `subjects` these are (B,), -1 for anybody else."""
@@ -280,10 +270,8 @@ class Evidence(nn.Module):
         if self.own is not None:
             of_responses = self.own.posteriors(so_far, n_steps, subject, of_responses)
         known = known & exists
-        rhythms, n_known = power @ self.spectra - self.usual_power, known.cumsum(dim=1)
-        if self.own_rhythms is not None:
-            rhythms = rhythms + self.own_rhythms(power, subject)
-        mean_so_far = (rhythms * known[..., None]).cumsum(dim=1) / n_known.clamp_min(1)[..., None]
+        rhythms, n_known = (power @ self.spectra - self.usual_power) * known[..., None], known.cumsum(dim=1)
+        mean_so_far = rhythms.cumsum(dim=1) / n_known.clamp_min(1)[..., None]
         of_rhythms = self.of_rhythms(mean_so_far, n_known)
         if self.own_rhythms is not None:
             of_rhythms = self.own_rhythms.posteriors(mean_so_far, n_known, subject, of_rhythms)

@@ -39,6 +39,9 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     except (KeyError, TypeError, ValueError, ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
     tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
+    trust = tensors.get("encoder.evidence.own.posterior.trust")
+    if trust is not None and trust.dim() == 2:  # of a folder in which all people are trusted as far
+        tensors["encoder.evidence.own.posterior.trust"] = trust.expand(len(subjects), *trust.shape)
     own = {kind: f"encoder.evidence.{kind}.told" in tensors for kind in ("own", "own_rhythms")}
     network.encoder.evidence.know(subjects, responses=own["own"], rhythms=own["own_rhythms"])
     if (usual := tensors.get("encoder.evidence.usual_background")) is not None:

@@ -142,7 +142,7 @@ class EEGTokenizer:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """People of whom it knows responses or rhythms of their own, as sample shards name them."""
+        """People of whom it knows how far they may be trusted, or what they respond, as sample shards name them."""
         return self.network.encoder.evidence.subjects
 
     def _people(self) -> dict[str, list[str]]:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from loguru import logger
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_softmax, softmax
-from sklearn.metrics import balanced_accuracy_score, log_loss
+from scipy.special import log_softmax
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -79,14 +79,12 @@ def is_told(log_odds: np.ndarray, labels: np.ndarray) -> bool:
 
 
 def is_likelier(log_odds: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether one makes the true labels of the same trials likelier than another, each trusted as it may be: the mean
-    over labels of the paired difference of log-probability, against its standard error where there is none. It sees
-    smaller differences than accuracy does."""
+    """Whether one makes the true labels of the same trials likelier than another, as they are `trusted`: the mean over
+    labels of the paired difference of log-probability, against its standard error where there is none. It sees smaller
+    differences than accuracy does."""
     names, true = np.unique(labels, return_inverse=True)
     rows = np.arange(len(labels))
-    log_p, others_log_p = (
-        log_softmax(_likeliest_factor(found, labels, names) * found, axis=1)[rows, true] for found in (log_odds, others)
-    )
+    log_p, others_log_p = (log_softmax(found, axis=1)[rows, true] for found in (log_odds, others))
     gains = [(log_p - others_log_p)[true == k] for k in range(len(names))]
     error = np.sqrt(sum(np.square(gain).sum() / len(gain) ** 2 for gain in gains)) / len(names)
     return bool(np.mean([gain.mean() for gain in gains]) > STANDARD_ERRORS * error)
@@ -99,35 +97,51 @@ def standard_error(labels: np.ndarray) -> float:
     return float(np.sqrt((chance * (1 - chance) / counts).sum()) / len(names))
 
 
-def trust_in(log_odds: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def trusted(log_odds: np.ndarray, labels: np.ndarray, whose: np.ndarray | None = None) -> np.ndarray:
+    """Log-odds (n, L) as far as they may be trusted, by one factor, or where it is said `whose` they are, each person's
+    own."""
+    names = np.unique(labels)
+    factor = likeliest_factor(log_odds, labels, names)
+    found = factor * log_odds
+    for name in [] if whose is None else np.unique(whose):
+        rows = whose == name
+        found[rows] = likeliest_factor(log_odds[rows], labels[rows], names, factor) * log_odds[rows]
+    return found
+
+
+def trust_in(
+    log_odds: np.ndarray, known: np.ndarray, labels: np.ndarray, names: np.ndarray, usual: np.ndarray | None = None
+) -> np.ndarray:
     """The factors (P + 1,) that make log-odds of trials left out most likely after each number of steps: a strong ridge
     understates what a whole window knows, and what holds of a window's mean says too much of a step.
 
-    After more steps than half of the trials have, it is that of the step before.
+    After more steps than half of the trials have, it is that of the step before. Of one person's trials, the `usual`
+    factors are those of all people. `names` are those of all labels, of which these trials may lack some.
     """
-    names, trust = np.unique(labels), np.zeros(PLACES + 1)
+    trust = np.zeros(PLACES + 1)
     n_known = known.cumsum(axis=1)
     for n_seen in range(1, PLACES + 1):
         last = n_known[:, -1] >= n_seen
-        if last.mean() < 0.5:
+        if not len(last) or last.mean() < 0.5:
             trust[n_seen] = trust[n_seen - 1]
             continue
         at = (n_known[last] >= n_seen).argmax(axis=1)
-        trust[n_seen] = _likeliest_factor(log_odds[last, at], labels[last], names)
+        near = None if usual is None else usual[n_seen]
+        trust[n_seen] = likeliest_factor(log_odds[last, at], labels[last], names, near)
     return trust
 
 
-def _likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
-    misfit = _misfit(labels, names)
-    found = minimize_scalar(lambda log_trust: misfit(np.exp(log_trust) * log_odds), bounds=LOG_TRUST, method="bounded")
-    return float(np.exp(found.x))
+def likeliest_factor(log_odds: np.ndarray, labels: np.ndarray, names: np.ndarray, near: float | None = None) -> float:
+    """The factor of log-odds (n, L) that makes labels likeliest; of few trials not far from `near`, if that is known:
+    its logarithm is expected within 1 of that one's (a normal prior), so that ten trials without an error do not make
+    the next one's impossible."""
+    misfit, middle = _misfit(labels, names), 0.0 if near is None else float(np.log(near).clip(*LOG_TRUST))
 
+    def loss(log_trust: float) -> float:
+        prior = 0.0 if near is None else (log_trust - middle) ** 2 / 2
+        return len(labels) * misfit(np.exp(log_trust) * log_odds) + prior
 
-def _misfit(labels: np.ndarray, names: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Cross-entropy of log-odds (n, L), a mean over labels: they are fitted so that how frequent a label is says
-    nothing."""
-    as_much = compute_sample_weight("balanced", labels)
-    return lambda log_odds: float(log_loss(labels, softmax(log_odds, axis=1), labels=names, sample_weight=as_much))
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_TRUST, method="bounded").x))
 
 
 def likeliest_share(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
@@ -139,3 +153,11 @@ def likeliest_share(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -
         return misfit(trust * (first + share * second))
 
     return float(np.exp(minimize(of_sum, np.zeros(2), method="Nelder-Mead", bounds=[LOG_TRUST] * 2).x[1]))
+
+
+def _misfit(labels: np.ndarray, names: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Cross-entropy of log-odds (n, L), a mean over labels: they are fitted so that how frequent a label is says
+    nothing."""
+    rows, true = np.arange(len(labels)), np.searchsorted(names, labels)
+    as_much = compute_sample_weight("balanced", labels)
+    return lambda log_odds: -float(np.average(log_softmax(log_odds, axis=1)[rows, true], weights=as_much))

@@ -1,16 +1,16 @@
 """Fits the semantic numbers of the EEG tokenizer: a logistic regression of each set's labels, taken apart into steps.
 
 Whether a set's labels are told by responses, by rhythms, by both or not at all is found by cross-validation inside
-training, which also says how far the regression may be trusted after each number of steps, whether people's own
-responses and rhythms, beside those that all share, tell more in other recordings of the person, and whether what a
-known stimulus evokes does. Nothing that is made with the labels of trials that are left out may touch them: what
+training, which also says how far the regression may be trusted after each number of steps, by all people and by each,
+whether people's own responses, beside those that all share, tell more in other recordings of the person, and whether
+what a known stimulus evokes does. Nothing that is made with the labels of trials that are left out may touch them: what
 responses are heard by, and how loud a frequency is, is made anew for every part, and how far it is trusted is what the
 other parts say. What kinds are read is decided once, by all.
 # n trials, N steps, P places, K numbers of a step's field, H numbers heard, L labels of a set
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,8 +31,9 @@ from neuroleon.training.stages.eeg_cross_validation import (
     likeliest_share,
     make_folds,
     trust_in,
+    trusted,
 )
-from neuroleon.training.stages.eeg_numbers import LogOdds, OwnResponses, OwnRhythms, Responses, Rhythms, SetTrials
+from neuroleon.training.stages.eeg_numbers import LogOdds, OwnResponses, Responses, Rhythms, SetTrials
 from neuroleon.training.stages.eeg_reconvolution import OwnReconvolved, Reconvolved, has_stimuli
 
 Kind = type[Responses] | type[Rhythms] | type[Reconvolved]
@@ -42,7 +43,8 @@ Kind = type[Responses] | type[Rhythms] | type[Reconvolved]
 class Fit:
     """Of one set: what was found of all trials, and of all but those of each fold (`without`); what the latter said of
     the trials that were left out, `outside` (n, N, L) after each step that is `known` (n, N); and how far all of that
-    may be trusted after so many steps, (P + 1,): `trust`, and without each fold's, `trust_without`."""
+    may be trusted after so many steps, (P + 1,) or (people, P + 1): `trust`, and without each fold's,
+    `trust_without`."""
 
     of_all: LogOdds
     without: tuple[LogOdds, ...]
@@ -56,6 +58,12 @@ class Fit:
         """What is said of trials left out after their last step (n, L)."""
         return self.outside[:, -1]
 
+    def trusted_at_end(self, trials: SetTrials) -> np.ndarray:
+        """The same, as far as it may be trusted: of people of whom that is known, each as far as they may."""
+        people = self.of_all.subjects
+        whose = np.where(np.isin(trials.subjects, people), trials.subjects, "") if people else None
+        return trusted(self.at_end, trials.labels, whose)
+
     def without_fold(self, fold: int | None) -> tuple[LogOdds, np.ndarray]:
         """What a fold's trials had no part in, and its trust; of None, or a fold that the set does not have, of all."""
         if fold is None or fold >= len(self.without):
@@ -65,8 +73,8 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What tells one set's labels: `responses`, `rhythms`, and those of people's own, where these tell more; and the
-    `fold` (n,) that each trial is left out in."""
+    """What tells one set's labels: `responses`, `rhythms`, and what is people's own of them, trust or weights too; and
+    the `fold` (n,) that each trial is left out in."""
 
     fold: np.ndarray
     responses: Fit | None = None
@@ -76,7 +84,7 @@ class Told:
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Those of whom more is known than what all share; both kinds are of all people of the set."""
+        """Those of whom anything is known beside what all share; both kinds are of all people of the set."""
         own = self.own_responses or self.own_rhythms
         return own.of_all.subjects if own else ()
 
@@ -108,7 +116,8 @@ def fit_evidence(
         _set(fitted.of_rhythms, fitted.spectra, fitted.usual_power, by_rhythms, fold)
         fitted.know(people, responses=_any_own(by_responses), rhythms=_any_own(by_rhythms))
         _set_own_responses(fitted, by_responses, fold)
-        _set_own_rhythms(fitted, by_rhythms, fold)
+        if fitted.own_rhythms is not None:
+            _set_people(fitted, fitted.own_rhythms, fitted.of_rhythms, by_rhythms, fold)
     return without_folds, {name: of_set.fold for name, of_set in told.items()}
 
 
@@ -125,28 +134,30 @@ def _told(trials: SetTrials, seed: int, name: str) -> Told:
         said.append(f"{above_chance(found.at_end, labels):.2f} from {what}" + ("" if is_read else " (not read)"))
         return found if is_read else None
 
-    responses, power, own_responses, own_rhythms = fit(Responses), fit(Rhythms), None, None
+    def likelier(one: Fit, other: Fit) -> bool:
+        return is_likelier(one.trusted_at_end(trials), other.trusted_at_end(trials), labels)
+
+    responses, power = fit(Responses), fit(Rhythms)
     shared = read("responses", responses, is_told(responses.at_end, labels))
     rhythms = read("rhythms", power, is_told(power.at_end, labels))
     if has_stimuli(trials):
-        both = _mixed(responses, fit(Reconvolved), labels, fold)
-        is_read = is_told(both.at_end, labels) and is_likelier(both.at_end, responses.at_end, labels)
+        both = _mixed(responses, fit(Reconvolved), trials, fold)
+        is_read = is_told(both.at_end, labels) and likelier(both, responses)
         shared = read("responses and reconvolution", both, is_read) or shared
     elif np.isfinite(trials.stimuli).any():
         logger.info(f"{name}: stimuli are not those of labels, or are not known of all: not used")
-    several = len(trials.people) > 1  # of a single person all is their own
-    if shared and several:
+    own_responses = own_rhythms = None
+    if len(trials.people) > 1:  # of a single person all is their own
+        own_rhythms = rhythms and _each_trusted(rhythms, trials, fold)
+        own_responses = shared and _each_trusted(shared, trials, fold)
+    if own_responses:
         of_people = fit(OwnResponses)
-        is_read = is_likelier(of_people.at_end, shared.at_end, labels)
-        own_responses = read("responses of people's own", of_people, is_read)
+        is_read = likelier(of_people, own_responses)
+        own_responses = read("responses of people's own", of_people, is_read) or own_responses
         if has_stimuli(trials):
-            both = _mixed(of_people, fit(OwnReconvolved), labels, fold)
-            is_read = all(is_likelier(both.at_end, other.at_end, labels) for other in (shared, of_people))
+            both = _mixed(of_people, fit(OwnReconvolved), trials, fold)
+            is_read = likelier(both, own_responses)
             own_responses = read("responses of people's own and reconvolution", both, is_read) or own_responses
-    if rhythms and several:
-        of_people = fit(OwnRhythms)
-        is_read = is_likelier(of_people.at_end, rhythms.at_end, labels)
-        own_rhythms = read("rhythms of people's own", of_people, is_read)
     logger.info(f"{name}: labels of trials left out are told above chance by {', '.join(said)}")
     return Told(fold=fold, responses=shared, own_responses=own_responses, rhythms=rhythms, own_rhythms=own_rhythms)
 
@@ -161,28 +172,42 @@ def _fit(kind: Kind, trials: SetTrials, folds: Folds, seed: int, name: str) -> F
         without.append(numbers.fitted())
         outside[left_out] = numbers.so_far(without[-1], left_out)
     of_all = kind(trials, every, seed).fitted()
-    return _trusted(of_all, tuple(without), outside, known, trials.labels, fold_of_trials(folds))
+    return _with_trust(of_all, tuple(without), outside, known, trials, fold_of_trials(folds))
 
 
-def _trusted(
+def _with_trust(
     of_all: LogOdds,
     without: tuple[LogOdds, ...],
     outside: np.ndarray,
     known: np.ndarray,
-    labels: np.ndarray,
+    trials: SetTrials,
     fold: np.ndarray,
 ) -> Fit:
-    trust, *trust_without = (
-        trust_in(outside[of], known[of], labels[of])
-        for of in (np.ones(len(labels), bool), *(fold != k for k in range(len(without))))
-    )
+    """Each person's own trust, where weights are people's own: of some nothing can be told."""
+    labels, names = trials.labels, np.unique(trials.labels)
+
+    def trust_of(some: np.ndarray) -> np.ndarray:
+        usual = trust_in(outside[some], known[some], labels[some], names)
+        of_people = [some & (trials.subjects == name) for name in of_all.subjects]
+        own = [trust_in(outside[of], known[of], labels[of], names, usual) for of in of_people]
+        return np.stack(own) if own else usual
+
+    parts = (np.full(len(labels), True), *(fold != k for k in range(len(without))))
+    trust, *trust_without = (trust_of(some) for some in parts)
     return Fit(
         of_all=of_all, without=without, outside=outside, known=known, trust=trust, trust_without=tuple(trust_without)
     )
 
 
-def _mixed(first: Fit, second: Fit, labels: np.ndarray, fold: np.ndarray) -> Fit:
+def _each_trusted(shared: Fit, trials: SetTrials, fold: np.ndarray) -> Fit:
+    """What all people share, each person trusted as far as their own trials say."""
+    of_all, *without = (one.for_people(trials.people) for one in (shared.of_all, *shared.without))
+    return _with_trust(of_all, tuple(without), shared.outside, shared.known, trials, fold)
+
+
+def _mixed(first: Fit, second: Fit, trials: SetTrials, fold: np.ndarray) -> Fit:
     """Both together, the second as loud as makes the labels of trials left out, but for those of a fold, likeliest."""
+    labels = trials.labels
     of_all = first.of_all.plus(second.of_all, likeliest_share(first.at_end, second.at_end, labels))
     without, outside = [], first.outside.copy()
     for k, (mine, its) in enumerate(zip(first.without, second.without, strict=True)):
@@ -190,7 +215,7 @@ def _mixed(first: Fit, second: Fit, labels: np.ndarray, fold: np.ndarray) -> Fit
         factor = likeliest_share(first.at_end[others], second.at_end[others], labels[others])
         without.append(mine.plus(its, factor))
         outside[own] += factor * second.outside[own]
-    return _trusted(of_all, tuple(without), outside, first.known, labels, fold)
+    return _with_trust(of_all, tuple(without), outside, first.known, trials, fold)
 
 
 def _set(posterior: Posterior, weights: Tensor, usual: Tensor, fits: Pairs, fold: int | None) -> None:
@@ -237,12 +262,13 @@ def _any_own(fits: Pairs) -> bool:
 
 
 def _set_own_responses(evidence: Evidence, by_responses: Pairs, fold: int | None) -> None:
-    """Sets what people respond beside what all share, of each set whose labels that tells."""
+    """Sets how far people are trusted, and what they respond beside what all share, of each set that is told by it."""
     if evidence.own is None:
         return
-    evidence.own.posterior.same_set.copy_(evidence.of_responses.same_set)
-    for rows, columns, shared, found in _own(evidence, evidence.own, by_responses, fold):
+    for rows, columns, shared, found in _set_people(evidence, evidence.own, evidence.of_responses, by_responses, fold):
         added = found.weights[1:] - shared.weights
+        if not added.any():
+            continue
         heard = _axes(added)
         templates = np.einsum("spkl,hk->sphl", added, heard, optimize=True)
         evidence.own.heard[rows, : len(heard)] = torch.from_numpy(heard)
@@ -251,23 +277,13 @@ def _set_own_responses(evidence: Evidence, by_responses: Pairs, fold: int | None
         evidence.own.usual[rows, :, columns] = torch.from_numpy(usual)
 
 
-def _set_own_rhythms(evidence: Evidence, by_rhythms: Pairs, fold: int | None) -> None:
-    """Sets what people's rhythms say beside what those of all do, of each set whose labels that tells."""
-    if evidence.own_rhythms is None:
-        return
-    evidence.own_rhythms.posterior.same_set.copy_(evidence.of_rhythms.same_set)
-    for rows, columns, shared, found in _own(evidence, evidence.own_rhythms, by_rhythms, fold):
-        added = found.weights[1:] - shared.weights
-        evidence.own_rhythms.spectra[rows, :, columns] = torch.from_numpy(added).float()
-        evidence.own_rhythms.usual[rows, columns] = torch.from_numpy(found.mean @ added).float()
-
-
-def _own(
-    evidence: Evidence, own: Own, fits: Pairs, fold: int | None
-) -> Iterator[tuple[slice, slice, LogOdds, LogOdds]]:
-    """Of each set with people's own numbers of a kind: where its people and its labels are, and what was found without
-    a fold, shared and own; sets who is told, the bias and the trust."""
-    column = 0
+def _set_people(
+    evidence: Evidence, own: Own, posterior: Posterior, fits: Pairs, fold: int | None
+) -> list[tuple[slice, slice, LogOdds, LogOdds]]:
+    """Sets who is told which labels by a kind, the bias, and how far each is trusted. Of each set with people: where
+    they and its labels are, and what was found without a fold, shared and own."""
+    own.posterior.same_set.copy_(posterior.same_set)
+    column, places = 0, []
     for people, shared_fit, own_fit in fits:
         (shared, _) = shared_fit.without_fold(fold)
         columns = slice(column, column + len(shared.bias))
@@ -279,8 +295,9 @@ def _own(
         rows = slice(first, first + len(people))
         own.told[rows, columns] = 1.0
         own.posterior.bias[columns] = torch.from_numpy(found.bias).float()
-        own.posterior.trust[:, columns] = torch.from_numpy(trust).float()[:, None]
-        yield rows, columns, shared, found
+        own.posterior.trust[rows, :, columns] = torch.from_numpy(trust).float()[:, :, None]
+        places.append((rows, columns, shared, found))
+    return places
 
 
 def _axes(weights: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ any trial, step by step.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -25,9 +25,8 @@ LEAST_SPREAD = 0.1
 LEAST_LOUDNESS = 1e-3  # of a frequency at which labels do not differ
 TINY = 1e-10  # of the largest, below which a direction of trials is nothing but rounding
 # Numbers of a person's own are heard three times as loud as those that all share: .90 of the letters, .86 at once as
-# loud, .88 at ten times, .82 without them (validation, where this was chosen). Rhythms of a person's own are heard at
-# once as loud: .20 bits of a flicker, .18 at three times (trials left out of training)
-OWN_LOUDNESS, OWN_LOUDNESS_OF_RHYTHMS = 3.0, 1.0
+# loud, .88 at ten times, .82 without them (validation, where this was chosen)
+OWN_LOUDNESS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +71,10 @@ class LogOdds:
         """The sum with `factor` times another's log-odds of the same labels, people and trials."""
         weights, bias = (getattr(self, name) + factor * getattr(other, name) for name in ("weights", "bias"))
         return LogOdds(weights=weights, mean=self.mean, bias=bias, subjects=self.subjects)
+
+    def for_people(self, subjects: tuple[str, ...]) -> "LogOdds":
+        """The same weights for everybody else and for each of some people."""
+        return replace(self, weights=np.stack([self.weights] * (1 + len(subjects))), subjects=subjects)
 
     def of_people(self, whose: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows of trials of people (n,) whose weights are the same, and these weights."""
@@ -157,7 +160,6 @@ class Rhythms:
         told = _loudness(means[some], trials.labels[some], trials.frequency)
         self._unit = spread / (trials.loudness * told)
         self._centred = np.where(self.known[..., None], trials.rhythms - self._mean, 0.0)
-        self.of_trials = (_mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
 
     @staticmethod
     def known_of(trials: SetTrials) -> np.ndarray:
@@ -166,32 +168,14 @@ class Rhythms:
 
     def fitted(self) -> LogOdds:
         """To the labels of the trials that it is made of."""
-        rows, bias = regression(self.of_trials, self._trials.labels, self._rows, C_OF_RHYTHMS)
-        return LogOdds(weights=self._of_power(rows), mean=self._mean, bias=bias)
-
-    def _of_power(self, rows: np.ndarray) -> np.ndarray:
-        """(L, F) in units -> weights (F, L) of log-power."""
-        return np.asarray((rows / self._unit).T)
+        of_trials = (_mean(self._centred, self.known, over=1) / self._unit).astype(np.float64)
+        rows, bias = regression(of_trials, self._trials.labels, self._rows, C_OF_RHYTHMS)
+        return LogOdds(weights=(rows / self._unit).T, mean=self._mean, bias=bias)
 
     def so_far(self, found: LogOdds, trials: np.ndarray) -> np.ndarray:
         """Log-odds of some trials after each step (n, N, L)."""
-        log_odds = np.empty((len(trials), self.known.shape[1], len(found.bias)))
-        for rows, weights in found.of_people(self._trials.subjects[trials]):
-            log_odds[rows] = self._centred[trials[rows]] @ weights
         n_known = self.known[trials].cumsum(axis=1).clip(1)[..., None]
-        return log_odds.cumsum(axis=1) / n_known + found.bias
-
-
-class OwnRhythms(Rhythms):
-    """The same numbers, with weights of each person's own beside those that all share, as `OwnResponses`."""
-
-    name = "rhythms of people's own"
-
-    def fitted(self) -> LogOdds:
-        """To the labels of the trials that it is made of, with weights for everybody else and for the set's people."""
-        rows, bias = _own_regression(self.of_trials, self._trials, self._rows, C_OF_RHYTHMS, OWN_LOUDNESS_OF_RHYTHMS)
-        weights = np.stack([self._of_power(of) for of in rows])
-        return LogOdds(weights=weights, mean=self._mean, bias=bias, subjects=self._trials.people)
+        return (self._centred[trials] @ found.weights).cumsum(axis=1) / n_known + found.bias
 
 
 def _loudness(numbers: np.ndarray, labels: np.ndarray, frequency: np.ndarray) -> np.ndarray:

@@ -131,7 +131,7 @@ class Mixture:
 
     Attributes:
         aligned: names of the sets whose labels shape the codes.
-        subjects: people whom the tokenizer knows by responses or rhythms of their own.
+        subjects: people whom the tokenizer knows.
         folds: by set, and by recording or key of a training trial, the fold that it is left out in.
     """
 

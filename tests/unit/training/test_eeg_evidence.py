@@ -13,14 +13,12 @@ from neuroleon.common.errors import ConfigError
 from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
 from neuroleon.tokenizers.eeg.spatial import HARMONICS
 from neuroleon.training.stages import eeg_evidence
-from neuroleon.training.stages.eeg_cross_validation import is_likelier, make_folds, standard_error
+from neuroleon.training.stages.eeg_cross_validation import is_likelier, make_folds, standard_error, trusted
 from neuroleon.training.stages.eeg_evidence import _fit, fit_evidence
 from neuroleon.training.stages.eeg_numbers import (
     C_OF_RESPONSES,
-    C_OF_RHYTHMS,
     OWN_LOUDNESS,
     OwnResponses,
-    OwnRhythms,
     Responses,
     Rhythms,
     SetTrials,
@@ -212,7 +210,7 @@ def test_steps_that_do_not_exist_or_have_no_power_tell_nothing() -> None:
     torch.testing.assert_close(numbers[3], two[1])
 
 
-@pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms, OwnRhythms, Reconvolved, OwnReconvolved])
+@pytest.mark.parametrize("kind", [Responses, OwnResponses, Rhythms, Reconvolved, OwnReconvolved])
 def test_labels_of_trials_left_out_have_no_part_in_what_is_said_of_them(
     kind: type[Responses] | type[Rhythms] | type[Reconvolved],
 ) -> None:
@@ -271,22 +269,23 @@ def test_what_was_fitted_without_a_fold_tells_its_trials_as_surely_as_new_ones()
     np.testing.assert_array_equal(none_left_out, posterior(evidence, other)[1])
 
 
-def test_rhythms_of_peoples_own_that_were_fitted_without_a_fold_tell_its_trials_as_surely_as_new_ones() -> None:
-    given, new = (rhythmic_people(300, 2.0, shared=0.7, seed=seed) for seed in (1, 2))
+def test_people_of_trials_left_out_are_trusted_as_they_may_be_of_new_ones() -> None:
+    given, new = (one_who_tells(600, seed=seed, rhythm=3.0) for seed in (1, 2))
     evidence = Evidence(CONFIG)
     without_folds, fold_of = fit_evidence(evidence, [("set", given)], seed=0)
-    left_out = np.zeros((300, 3))
+    left_out = np.zeros((600, 3))
     for fold, fitted in enumerate(without_folds):
         assert fitted.own_rhythms is not None
         rows = np.flatnonzero(fold_of["set"] == fold)
         left_out[rows] = posterior(fitted, some(given, rows))[1][:, -1, :3]
-    own, of_new = (posterior(evidence, of)[1][:, -1, :3] for of in (given, new))
-    surely = [
-        float((told * one_hot(of.labels)).sum(axis=1).mean())
-        for told, of in ((own, given), (left_out, given), (of_new, new))
-    ]
-    assert surely[0] > surely[2] + 0.05
-    assert surely[1] == pytest.approx(surely[2], abs=0.03)
+    of_new = posterior(evidence, new)[1][:, -1, :3]
+    for name in ("ann", "bob"):
+        rows = given.subjects == name
+        surely = [
+            float((told * one_hot(of.labels))[rows].sum(axis=1).mean())
+            for told, of in ((left_out, given), (of_new, new))
+        ]
+        assert surely[0] == pytest.approx(surely[1], abs=0.04)
 
 
 def one_hot(labels: np.ndarray) -> np.ndarray:
@@ -297,8 +296,10 @@ def test_people_who_respond_alike_have_no_responses_of_their_own() -> None:
     evidence = Evidence(CONFIG)
     fit_evidence(evidence, [("set", people(300, own=0.0, shared=1.5, seed=1))], seed=0)
     assert evidence.templates.any()
-    assert evidence.subjects == ()
-    assert evidence.own is None
+    assert evidence.own is not None
+    assert not evidence.own.templates.any()
+    ann, bob = evidence.own.posterior.trust[:, STEPS, 0]
+    assert float(ann) == pytest.approx(float(bob), rel=0.5), "and are trusted about as far"
 
 
 def test_a_person_of_one_recording_has_no_responses_of_their_own() -> None:
@@ -347,10 +348,12 @@ def test_likelier_is_what_is_surer_of_the_true_labels_and_no_less_often_right() 
     labels = rng.integers(4, size=300)
     noise = rng.standard_normal((300, 4))
     weak, strong = np.eye(4)[labels] + noise, 1.3 * np.eye(4)[labels] + noise
+    other = np.eye(4)[labels] + rng.standard_normal((300, 4))
+    weak, strong, louder, other = (trusted(of, labels) for of in (weak, strong, 5 * weak, other))
     assert is_likelier(strong, weak, labels)
     assert not is_likelier(weak, strong, labels)
-    assert not is_likelier(5 * weak, weak, labels), "each is trusted as it may be"
-    assert not is_likelier(np.eye(4)[labels] + rng.standard_normal((300, 4)), weak, labels), "no better, only other"
+    assert not is_likelier(louder, weak, labels), "each is trusted as it may be"
+    assert not is_likelier(other, weak, labels), "no better, only other"
 
 
 def test_a_few_trials_of_one_label_are_not_likelier() -> None:
@@ -371,7 +374,7 @@ def test_how_frequent_a_label_is_makes_nothing_likelier() -> None:
     rng = np.random.default_rng(0)
     frequent = np.tile([1.0, 0.0], (600, 1)) + 0.1 * rng.standard_normal((600, 2))
     nothing = 0.1 * rng.standard_normal((600, 2))
-    assert not is_likelier(frequent, nothing, labels)
+    assert not is_likelier(trusted(frequent, labels), trusted(nothing, labels), labels)
 
 
 def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each_persons_own() -> None:
@@ -386,43 +389,59 @@ def test_at_the_end_of_a_window_it_is_a_logistic_regression_with_weights_of_each
     log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
     found = np.log(posterior(evidence, given)[0][:, -1, :3] + 1 / 3)
     found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
-    trust = (found * log_odds).sum() / np.square(log_odds).sum()
-    np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
+    for name in ("ann", "bob"):
+        said, expected = (of[given.subjects == name] for of in (found, log_odds))
+        trust = (said * expected).sum() / np.square(expected).sum()
+        np.testing.assert_allclose(said, trust * expected, atol=1e-3 * np.abs(said).max())
 
 
-def rhythmic_people(n: int, own: float, *, shared: float = 0.0, seed: int = 0) -> SetTrials:
-    """Trials of two people, whose labels are at the same frequencies in another order."""
-    given = people(n, own=0.0, seed=seed)
-    label = np.unique(given.labels, return_inverse=True)[1]
-    at = np.where(given.subjects == "ann", 40 + 3 * label, 46 - 3 * label)
-    given.rhythms[np.arange(n), :, at] += own
-    given.rhythms[np.arange(n), :, 10 * label] += shared
+def one_who_tells(n: int, *, seed: int = 0, **planted: float) -> SetTrials:
+    """Trials of two people, of whom the EEG of `bob` says nothing of the labels."""
+    given, silent = trials(n, seed=seed, **planted), trials(n, seed=seed + 100)  # type: ignore[arg-type]
+    order = np.arange(n)
+    given.subjects[:] = np.array(["ann", "bob"])[order % 2]
+    given.recordings[:] = np.array(["one", "two", "three", "four", "five", "six"])[order % 6]
+    given.steps[1::2], given.rhythms[1::2] = silent.steps[1::2], silent.rhythms[1::2]
     return given
 
 
-def test_rhythms_of_peoples_own_are_read_where_the_person_is_told() -> None:
-    given, new = (rhythmic_people(n, 2.0, shared=0.7, seed=seed) for n, seed in ((600, 1), (300, 2)))
-    evidence, strangers = Evidence(CONFIG), replace(new, subjects=np.repeat("eve", 300))
+@pytest.mark.parametrize(("kind", "planted"), [(0, {"response": 2.5}), (1, {"rhythm": 3.0})])
+def test_a_person_of_whom_nothing_can_be_told_is_not_trusted(kind: int, planted: dict[str, float]) -> None:
+    """Who tells is trusted further than all are together, and who does not, hardly; of somebody else it says what it
+    said."""
+    given, new = one_who_tells(600, seed=1, **planted), one_who_tells(600, seed=2, **planted)
+    evidence, strangers = Evidence(CONFIG), replace(new, subjects=np.repeat("eve", 600))
     fit_evidence(evidence, [("set", given)], seed=0)
-    assert evidence.subjects == ("ann", "bob")
-    assert evidence.own is None, "nobody responds"
-    told, untold = (posterior(evidence, of)[1][:, -1, :3] for of in (new, strangers))
-    assert accuracy(told, new.labels) > accuracy(untold, new.labels) + 0.1
-    evidence.own_rhythms = None
-    np.testing.assert_array_equal(posterior(evidence, new)[1][:, -1, :3], untold)
+    own = (evidence.own, evidence.own_rhythms)[kind]
+    assert own is not None
+    anybody = (evidence.of_responses, evidence.of_rhythms)[kind].trust[STEPS, 0]
+    ann, bob = own.posterior.trust[:, STEPS, 0]
+    assert ann > anybody > bob
+    told, untold = (posterior(evidence, of)[kind][:, -1, :3] for of in (new, strangers))
+
+    def nats(numbers: np.ndarray, name: str) -> float:
+        rows = new.subjects == name
+        return float(log_loss(new.labels[rows], numbers[rows] + 1 / 3, labels=list("abc")))
+
+    assert nats(told, "ann") < nats(untold, "ann") - 0.02
+    assert nats(told, "bob") < min(nats(untold, "bob") - 0.05, np.log(3) + 0.02)
+    evidence.own = evidence.own_rhythms = None
+    np.testing.assert_array_equal(posterior(evidence, new)[kind][:, -1, :3], untold)
 
 
-def test_people_of_the_same_rhythms_have_none_of_their_own() -> None:
-    evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", rhythmic_people(300, 0.0, shared=2.0, seed=1))], seed=0)
-    assert evidence.spectra.any()
-    assert evidence.subjects == ()
-    assert evidence.own_rhythms is None
+def test_a_few_trials_of_a_person_without_an_error_are_not_trusted_without_end() -> None:
+    labels = np.tile(["a", "b"], 100)
+    noise = np.random.default_rng(0).standard_normal((200, 2))
+    log_odds = 2.0 * (labels[:, None] == ["a", "b"]) + noise
+    log_odds[:10] = 4.0 * (labels[:10, None] == ["a", "b"])
+    whose = np.where(np.arange(200) < 10, "few", "many")
+    usual, own = (trusted(log_odds, labels, of) / log_odds for of in (None, whose))
+    assert 1 < own[0, 0] / usual[0, 0] < 3
+    assert own[-1, 0] == pytest.approx(usual[-1, 0], rel=0.1)
 
 
-def test_responses_and_rhythms_of_the_same_people_are_both_their_own_and_leave_those_of_other_sets() -> None:
-    both, other = rhythmic_people(300, 2.0, shared=1.0, seed=1), people(300, own=2.5, shared=1.5, seed=2)
-    both.steps[:] = people(300, own=2.5, shared=1.0, seed=1).steps
+def test_people_are_trusted_by_their_own_labels_and_those_of_other_sets_are_as_they_were() -> None:
+    both, other = one_who_tells(600, seed=1, response=2.5, rhythm=3.0), people(600, own=2.0, shared=1.5, seed=2)
     other = replace(other, subjects=np.char.add("other ", other.subjects))
     evidence, alone = Evidence(CONFIG), Evidence(CONFIG)
     fit_evidence(evidence, [("other", other), ("both", both)], seed=0)
@@ -431,22 +450,8 @@ def test_responses_and_rhythms_of_the_same_people_are_both_their_own_and_leave_t
     together, expected = posterior(evidence, both), posterior(alone, both)
     np.testing.assert_allclose(together[0][..., 3:6], expected[0][..., :3], atol=1e-5)
     np.testing.assert_allclose(together[1][..., :3], expected[1][..., :3], atol=1e-5)
-    assert np.abs(expected[1] - posterior(alone, replace(both, subjects=np.repeat("eve", 300)))[1]).max() > 0.1
-
-
-def test_rhythms_at_the_end_of_a_window_are_a_logistic_regression_with_weights_of_each_persons_own() -> None:
-    given = rhythmic_people(300, 2.0, shared=0.7, seed=1)
-    evidence = Evidence(CONFIG)
-    fit_evidence(evidence, [("set", given)], seed=0)
-    assert evidence.own_rhythms is not None
-    heard = OwnRhythms(given, np.arange(300), seed=0).of_trials
-    numbers = np.concatenate([heard, *(heard * (given.subjects == name)[:, None] for name in ("ann", "bob"))], axis=1)
-    plain = LogisticRegression(C=C_OF_RHYTHMS, max_iter=300, class_weight="balanced")
-    log_odds = plain.fit(numbers, given.labels).decision_function(numbers)
-    found = np.log(posterior(evidence, given)[1][:, -1, :3] + 1 / 3)
-    found, log_odds = (x - x.mean(axis=1, keepdims=True) for x in (found, log_odds))
-    trust = (found * log_odds).sum() / np.square(log_odds).sum()
-    np.testing.assert_allclose(found, trust * log_odds, atol=1e-3 * np.abs(found).max())
+    untold = posterior(alone, replace(both, subjects=np.repeat("eve", 600)))
+    assert all(np.abs(one - another).max() > 0.1 for one, another in zip(expected, untold, strict=True))
 
 
 def test_a_person_read_by_fewer_numbers_than_there_are_still_has_a_usual_response(

@@ -122,14 +122,15 @@ def test_people_who_respond_in_ways_of_their_own_are_known_to_all_that_reads_a_w
     def known(evidence: Evidence, sets: Any, seed: int) -> tuple[list[Evidence], dict[str, np.ndarray]]:
         evidence.know(["1", "0"], responses=True, rhythms=True)
         assert evidence.own is not None
-        evidence.own.told[:, :2] = evidence.own.posterior.trust[1:] = 1.0
+        evidence.own.told[:, :2] = 1.0
+        evidence.own.posterior.trust[:, 1:] = 1.0
         evidence.own.posterior.same_set[:2, :2] = 1.0
         torch.nn.init.normal_(evidence.own.heard, std=0.03)
         torch.nn.init.normal_(evidence.own.templates, std=0.1)
         assert evidence.own_rhythms is not None
-        evidence.own_rhythms.told[:, 2:4] = evidence.own_rhythms.posterior.trust[1:] = 1.0
+        evidence.own_rhythms.told[:, 2:4] = 1.0
+        evidence.own_rhythms.posterior.trust[:, 1:] = 1.0
         evidence.own_rhythms.posterior.same_set[2:4, 2:4] = 1.0
-        torch.nn.init.normal_(evidence.own_rhythms.spectra, std=0.03)
         return [], {}
 
     monkeypatch.setattr("neuroleon.training.stages.eeg_tokenizer.fit_evidence", known)
