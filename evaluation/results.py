@@ -106,6 +106,16 @@ class BaselineResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Person:
+    """The numbers of one person's windows: what is measured -> its unit and mean on the real EEG."""
+
+    subject: str
+    n_windows: int
+    n_trials: int
+    numbers: dict[str, tuple[str, Estimate]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attribution:
     """Bits of the true answer that go when a part of the EEG is hidden, over trials: what moved the output.
 
@@ -129,7 +139,8 @@ class Attribution:
 
 @dataclass(frozen=True, kw_only=True)
 class SetResult:
-    """One set: its audit, its tasks and baselines, its tokenizers, and the waveform pair that is drawn.
+    """One set: its audit, its tasks and baselines, its people where these are several, its tokenizers, and the waveform
+    pair that is drawn.
 
     `trials` has the trial of every window that is evaluated, by the window's key.
     """
@@ -147,6 +158,7 @@ class SetResult:
     waveforms: tuple[Window, Window]
     restored_pictures: Sequence[tuple[list[np.ndarray], list[str]]] = ()
     baselines: tuple[BaselineResult, ...] = ()
+    people: tuple[Person, ...] = ()
     attribution: Attribution | None = None
     trials: dict[str, str] = field(default_factory=dict)
 

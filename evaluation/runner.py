@@ -19,6 +19,7 @@ from neuroleon.evaluation.attribution import attribution
 from neuroleon.evaluation.baselines.run import baselines
 from neuroleon.evaluation.before import of_folders
 from neuroleon.evaluation.blocks import MOST_SCORED, MOST_TRAIN, block_test
+from neuroleon.evaluation.by_person import by_person
 from neuroleon.evaluation.controls import CONDITIONS, derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.families import corrected
@@ -103,6 +104,8 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
             results.append(_evaluate_set(model, trials, settings, network, bar))
     if settings.baselines:
         results = [_with_baselines(result, folders[result.recipe], settings, before) for result in results]
+    subjects = {trials.recipe: {t.key: str(t.meta["subject"] or "") for t in trials.trials} for trials in sets}
+    results = [replace(r, people=by_person(r, subjects[r.recipe], settings.seed)) for r in results]
     made = {
         "vocabulary": model.vocabulary.fingerprint,
         "split": settings.split,

@@ -12,6 +12,7 @@ from neuroleon.evaluation.results import (
     Attribution,
     BaselineResult,
     Confusion,
+    Person,
     Reliability,
     Report,
     SetResult,
@@ -151,6 +152,8 @@ def _set(result: SetResult) -> list[Block]:
         blocks += _task(result, task)
     if result.baselines:
         blocks += _baselines(result.baselines)
+    if result.people:
+        blocks += _people(result.people)
     if result.attribution is not None:
         blocks += _attribution(result.recipe, result.attribution)
     if any(task.cost for task in result.tasks):
@@ -239,6 +242,25 @@ def _against(baselines: Sequence[BaselineResult]) -> list[Block]:
         "The most accurate method was chosen on these windows, which favours it; **best** was chosen in training."
     )
     return [Text(said), Table(head, rows)]
+
+
+def _people(people: Sequence[Person]) -> list[Block]:
+    """The same windows, person by person, on the real EEG."""
+    head = ("person", "windows", "trials", *(f"{name} ({unit})" for name, (unit, _) in people[0].numbers.items()))
+    rows = [
+        [
+            person.subject,
+            str(person.n_windows),
+            str(person.n_trials),
+            *(estimate(e, unit) for unit, e in person.numbers.values()),
+        ]
+        for person in people
+    ]
+    return [
+        Heading(3, "By person"),
+        Text("Real EEG; intervals are over a person's trials. The best method was chosen on these windows."),
+        Table(head, rows),
+    ]
 
 
 def _attribution(recipe: str, a: Attribution) -> list[Block]:

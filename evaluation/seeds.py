@@ -225,16 +225,12 @@ def page_of(found: Seeds) -> list[Block]:
 
 def _beside_the_field(best: Best) -> Block:
     """The accuracy of free-running labels as a share of the best classical method's."""
-    of_mean, *of_each = (_with_interval(share, "share") for share in best.shares)
+    of_mean, *of_each = (estimate(share, "share") for share in best.shares)
     return Text(
         f"Best method of the field, chosen on these windows: {best.method}, {number(best.accuracy, 'share')}. "
         f"The mean of the models has {of_mean} of it; each, {', '.join(of_each)}. Intervals are over trials, the "
         "method as chosen, and are not there where its windows are not known to be the models'."
     )
-
-
-def _with_interval(e: Estimate, unit: str) -> str:
-    return estimate(e, unit) if np.isfinite(e.low) else number(e.mean, unit)
 
 
 def _row(one: OverSeeds, n_others: int) -> list[str]:
@@ -243,7 +239,7 @@ def _row(one: OverSeeds, n_others: int) -> list[str]:
     return [
         task,
         f"**{name}**" if one.is_primary else name,
-        _with_interval(one.mean, one.unit),
+        estimate(one.mean, one.unit),
         number(one.spread, one.unit),
         *(number(model.mean, one.unit) for model in one.models),
         number(one.shuffled, one.unit),

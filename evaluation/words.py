@@ -27,9 +27,11 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
 
 
 def estimate(e: Estimate | None, unit: str = "", *, sign: bool = False) -> str:
-    """A mean with its interval, or a dash."""
+    """A mean, with its interval where it has one, or a dash."""
     if e is None or not math.isfinite(e.mean):
         return "-"
+    if not math.isfinite(e.low):
+        return number(e.mean, unit, sign=sign)
     low, high = (number(x, unit, sign=sign) for x in (e.low, e.high))
     return f"{number(e.mean, unit, sign=sign)} [{low}, {high}]"
 

@@ -10,6 +10,7 @@ from made_report import CLUSTERS, KEYS, comparison, label_task, scores, set_resu
 
 from neuroleon.evaluation.against import with_differences
 from neuroleon.evaluation.baselines.run import ACCURACY, BALANCED, BITS
+from neuroleon.evaluation.by_person import by_person
 from neuroleon.evaluation.compare import compare_folders
 from neuroleon.evaluation.page import as_markdown
 from neuroleon.evaluation.report import write_report
@@ -79,6 +80,29 @@ def test_a_report_shows_it_and_reports_are_paired_by_their_methods_too(tmp_path:
     assert found.n_paired == 40
     assert found.second_minus_first is not None
     assert found.second_minus_first.mean == pytest.approx(0.4)
+
+
+def test_numbers_are_told_by_person_beside_the_best_method() -> None:
+    result = against(method(scores(20)[::-1] * np.tile([1.0, 0.0], 20)))
+    subjects = dict(zip(KEYS, ["ann"] * 32 + ["bob"] * 8, strict=True))
+    found = replace(result, people=by_person(result, subjects, seed=0))
+    ann, bob = found.people
+    assert (ann.subject, ann.n_windows, ann.n_trials, bob.n_windows, bob.n_trials) == ("ann", 32, 16, 8, 4)
+    names = ("eeg2label: accuracy, generated label", "best method: tangent space")
+    assert tuple(ann.numbers) == names
+    assert [[person.numbers[name][1].mean for name in names] for person in (ann, bob)] == [[1.0, 0.5], [0.0, 0.5]]
+    page = as_markdown(page_of(Report(facts={}, sets=(found,))))
+    assert "| ann | 32 | 16 | 1.000 [1.000, 1.000] | 0.500 [0.500, 0.500] |" in page
+
+
+def test_of_one_trial_a_person_has_no_interval_and_one_person_alone_is_not_told_apart() -> None:
+    result = against(method(scores(20)))
+    bob = by_person(result, dict(zip(KEYS, ["ann"] * 38 + ["bob"] * 2, strict=True)), seed=0)[1]
+    (_, accuracy) = bob.numbers["eeg2label: accuracy, generated label"]
+    assert accuracy.mean == 0.0
+    assert np.isnan([accuracy.low, accuracy.high]).all()
+    assert not by_person(result, dict.fromkeys(KEYS, "ann"), seed=0)
+    assert not by_person(result, dict(zip(KEYS, ["ann", ""] * 20, strict=True)), seed=0)
 
 
 def test_without_a_pair_the_page_says_nothing_of_it() -> None:

@@ -384,9 +384,24 @@ def test_where_people_are_known_there_is_a_number_of_what_comes_untold(sound: Pa
     accuracy = result.tasks[0].comparisons[0]
     assert accuracy.conditions["real"].mean == 0.0
     assert accuracy.conditions["untold"].mean == 1.0
+    assert not result.people, "there is one"
     nobody = run(sound, Oracle(0.9), tasks=("eeg2label",))
     assert "untold" not in rows(nobody)[accuracy.metric].conditions
     assert not [sentence for sentence in nobody.audit.sentences if "told whose" in sentence]
+
+
+def test_of_several_people_numbers_are_told_by_person(sound: Path, tmp_path: Path) -> None:
+    def of_two(record: dict[str, Any]) -> None:
+        record["json"]["subject"] = "s1" if record["json"]["recording"].endswith(("0", "2", "4")) else "s2"
+
+    model = model_of(Oracle(0.9))
+    model.eeg = Knows()
+    folder = edited(sound, tmp_path / "toy", of_two)
+    (result,) = evaluate(model, Evaluation(samples=(folder,), tasks=("eeg2label",)), {"model": "toy"}).sets
+    assert {person.subject for person in result.people} == {"s1", "s2"}
+    assert sum(person.n_windows for person in result.people) == result.n_windows
+    right = [person.numbers["eeg2label: accuracy, generated label"][1].mean for person in result.people]
+    assert right == [0.0, 1.0], "only the first one's EEG is misread"
 
 
 def test_tokenizers_are_measured(sound: Path) -> None:
