@@ -132,8 +132,10 @@ class Posterior(nn.Module):
     def forward(self, log_odds: Tensor, n_seen: Tensor, person: Tensor | None = None) -> Tensor:
         """log_odds (B, N, S) after n_seen (B, N) steps, of which person (B,) where there are people -> (B, N, S)."""
         n_seen = n_seen.clamp_max(PLACES)
-        trust = self.trust[n_seen] if person is None else self.trust[person[:, None], n_seen]
-        trusted = (log_odds + self.bias) * trust
+        if person is not None and self.trust.dim() == 3:
+            trusted = (log_odds + self.bias) * self.trust[person[:, None], n_seen]
+        else:
+            trusted = (log_odds + self.bias) * self.trust[n_seen]
         others = trusted[..., None, :].masked_fill(self.same_set == 0, -torch.inf)
         return (trusted - others.logsumexp(dim=-1)).exp() - 1 / self.same_set.sum(dim=1)
 

@@ -8,6 +8,7 @@ from neuroleon.common.files import read_json, verify_folder
 from neuroleon.signals.background import TOP_HZ
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
+from neuroleon.tokenizers.eeg.evidence import Posterior
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.surprise import Calibration
 
@@ -39,15 +40,16 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     except (KeyError, TypeError, ValueError, ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{folder}/config.json: {error}; it was written by another version") from None
     tensors = {name: x.float() for name, x in load_tensors(folder / "model.safetensors").items()}
-    trust = tensors.get("encoder.evidence.own.posterior.trust")
-    if trust is not None and trust.dim() == 2:  # of a folder in which all people are trusted as far
-        tensors["encoder.evidence.own.posterior.trust"] = trust.expand(len(subjects), *trust.shape)
+    evidence = network.encoder.evidence
     own = {kind: f"encoder.evidence.{kind}.told" in tensors for kind in ("own", "own_rhythms")}
-    network.encoder.evidence.know(subjects, responses=own["own"], rhythms=own["own_rhythms"])
+    evidence.know(subjects, responses=own["own"], rhythms=own["own_rhythms"])
+    trust = tensors.get("encoder.evidence.own.posterior.trust")
+    if evidence.own is not None and trust is not None and trust.dim() == 2:
+        evidence.own.posterior = Posterior(config.semantic_dim)  # made before each person was trusted apart
     if (usual := tensors.get("encoder.evidence.usual_background")) is not None:
         if usual.shape != (TOP_HZ,):
             raise CheckpointError(f"{folder}: usual_background has shape {tuple(usual.shape)}, expected ({TOP_HZ},)")
-        network.encoder.evidence.tell_from(usual)
+        evidence.tell_from(usual)
     shapes = {name: x.shape for name, x in network.state_dict().items() if not name.startswith("quantizer.")}
     codebooks = {f"codebook.{level}": network.quantizer.vectors(level).shape for level in range(config.levels)}
     if {name: x.shape for name, x in tensors.items()} != shapes | codebooks:
