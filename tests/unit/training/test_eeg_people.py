@@ -203,8 +203,9 @@ def test_a_person_of_whom_nothing_can_be_told_is_not_trusted(kind: int, planted:
 def test_a_few_trials_of_a_person_without_an_error_are_not_trusted_without_end() -> None:
     labels = np.tile(["a", "b"], 100)
     noise = np.random.default_rng(0).standard_normal((200, 2))
-    log_odds = 2.0 * (labels[:, None] == ["a", "b"]) + noise
-    log_odds[:10] = 4.0 * (labels[:10, None] == ["a", "b"])
+    right = np.where(labels[:, None] == ["a", "b"], 1.0, -1.0)
+    log_odds = right + noise
+    log_odds[:10] = 2.0 * right[:10]
     whose = np.where(np.arange(200) < 10, "few", "many")
     usual, own = (trusted(log_odds, labels, of) / log_odds for of in (None, whose))
     assert 1 < own[0, 0] / usual[0, 0] < 3
