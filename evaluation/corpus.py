@@ -9,9 +9,8 @@ from itertools import product
 
 import numpy as np
 
-from neuroleon.common.errors import DataError
 from neuroleon.common.seed import generator
-from neuroleon.evaluation.stats import EXACT_CLUSTERS, Better, Comparison, Estimate, verdict
+from neuroleon.evaluation.stats import EXACT_CLUSTERS, Better, Comparison, Estimate, cluster_draws, verdict
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -39,10 +38,7 @@ def compare_corpus(
         DataError: fewer than two trials.
     """
     names, index = np.unique(clusters, return_inverse=True)
-    if len(names) < 2:
-        raise DataError(f"{len(names)} trial(s) to evaluate; an interval needs two or more, raise --limit or add data")
-    rng = generator("bootstrap", seed)
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_draws)[:, index]
+    weights = cluster_draws(len(names), n_draws, seed)[:, index]
     whole = np.ones((1, len(index)), dtype=np.int64)
     found = {c: (float(statistic(v, whole)[0]), statistic(v, weights)) for c, v in values.items()}
     (real, drawn_real), (shuffled, drawn_shuffled) = found["real"], found["shuffled"]

@@ -44,7 +44,7 @@ def bootstrap_ci(values: np.ndarray, clusters: np.ndarray, n: int = 2000, seed: 
     """
     values = np.asarray(values, dtype=np.float64)
     sums, counts = _cluster_sums(values, np.asarray(clusters))
-    draws = _draws(len(sums), n, seed)
+    draws = cluster_draws(len(sums), n, seed)
     means = (draws @ sums) / (draws @ counts)
     low, high = np.quantile(means, [0.025, 0.975])
     return Estimate(mean=float(values.mean()), low=float(low), high=float(high))
@@ -61,14 +61,18 @@ def bootstrap_share(
     """
     parts, counts = _cluster_sums(np.asarray(part, dtype=np.float64), np.asarray(clusters))
     wholes, _ = _cluster_sums(np.asarray(whole, dtype=np.float64), np.asarray(clusters))
-    draws = _draws(len(counts), n, seed)
+    draws = cluster_draws(len(counts), n, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.quantile((draws @ parts) / (draws @ wholes), [0.025, 0.975])
         return Estimate(mean=float(parts.sum() / wholes.sum()), low=float(low), high=float(high))
 
 
-def _draws(n_clusters: int, n: int, seed: int) -> np.ndarray:
-    """How often each cluster is drawn: (n, n_clusters)."""
+def cluster_draws(n_clusters: int, n: int, seed: int) -> np.ndarray:
+    """How often each cluster is in a bootstrap: (n, n_clusters).
+
+    Raises:
+        DataError: fewer than two, from which no interval can be made.
+    """
     if n_clusters < 2:
         raise DataError(f"{n_clusters} trial(s) to evaluate; an interval needs two or more, raise --limit or add data")
     shares = np.full(n_clusters, 1 / n_clusters)
