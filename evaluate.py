@@ -58,6 +58,12 @@ def model_parser() -> ArgumentParser:
         help="of trials drawn, shuffle, noise, sampling and bootstrap (default %(default)s)",
     )
     parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.7,
+        help="of the ids of pictures; 0 draws the likeliest, as labels and sentences always are (default %(default)s)",
+    )
+    parser.add_argument(
         "--baselines",
         action="store_true",
         help="fit the methods of the field to the training windows, and ask them the same (minutes for each set)",

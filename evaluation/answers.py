@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
+from neuroleon.decoding.sampling import Sampling
 from neuroleon.evaluation.asked import Asked
 from neuroleon.evaluation.both_task import eeg2both
 from neuroleon.evaluation.feed import Feed
@@ -19,10 +20,15 @@ __all__ = ["GREEDY", "TASKS"]
 
 
 def _evaluate(
-    measure: Callable[[Asked], TaskResult], feed: Feed, trials: TrialSet, seed: int, network: Network | None
+    measure: Callable[[Asked], TaskResult],
+    feed: Feed,
+    trials: TrialSet,
+    seed: int,
+    drawing: Sampling,
+    network: Network | None,
 ) -> TaskResult:
     """The numbers of one task, and what they cost."""
-    asked = Asked.of(feed, trials, seed, network)
+    asked = Asked.of(feed, trials, seed, drawing, network)
     start = perf_counter()
     result = measure(asked)
     cost = Cost(seconds=perf_counter() - start, n_ids=asked.meter.n_ids, n_scored=asked.meter.n_scored)

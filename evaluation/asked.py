@@ -52,23 +52,25 @@ class _Metered:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The trials of one set with their feed, whose answers `meter` counts; `network`, if any, looks at pictures."""
+    """The trials of one set with their feed, whose answers `meter` counts; how pictures are drawn, and the `network`,
+    if any, that looks at them."""
 
     feed: Feed
     meter: Meter
     trials: TrialSet
     seed: int
+    drawing: Sampling
     network: Network | None
 
     @classmethod
-    def of(cls, feed: Feed, trials: TrialSet, seed: int, network: Network | None) -> "Asked":
+    def of(cls, feed: Feed, trials: TrialSet, seed: int, drawing: Sampling, network: Network | None) -> "Asked":
         model: ModelUnderTest = feed.model
         meter = Meter(engine=model.engine)
         metered = copy(feed)
         metered.model = _Metered(
             engine=meter, vocabulary=model.vocabulary, text=model.text, image=model.image, eeg=model.eeg
         )
-        return cls(feed=metered, meter=meter, trials=trials, seed=seed, network=network)
+        return cls(feed=metered, meter=meter, trials=trials, seed=seed, drawing=drawing, network=network)
 
     def n_trials(self, indices: Sequence[int]) -> int:
         """Independent trials among these windows: an interval needs two."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from neuroleon.decoding.sampling import PICTURE
 from neuroleon.evaluation.asked import Asked
 from neuroleon.evaluation.metrics import nearest_picture, parse_sentence
 from neuroleon.evaluation.results import TaskResult
@@ -26,7 +25,7 @@ def eeg2both(asked: Asked) -> TaskResult:
     if asked.n_trials(indices) < 2 or len(set(answers)) < 2:
         reason = "Left out: fewer than two labels, or trials, of this split have sentences and pictures."
         return TaskResult(task="eeg2both", remarks=(reason,))
-    sentences, spans = _both(asked, asked.feed.generate("eeg2both", indices, PICTURE))
+    sentences, spans = _both(asked, asked.feed.generate("eeg2both", indices, asked.drawing))
     said = {c: [parse_sentence(t, trials.wordings, trials.label_texts) for t in ts] for c, ts in sentences.items()}
     candidates = np.stack([picture for _, picture in pictures])
     drawn: Given = {

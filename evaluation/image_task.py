@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neuroleon.decoding.sampling import PICTURE
 from neuroleon.evaluation import picture_metrics
 from neuroleon.evaluation.asked import Asked
 from neuroleon.evaluation.identification import by_answer
@@ -31,7 +30,7 @@ def eeg2image(asked: Asked) -> TaskResult:
         reason = "Left out: the split has fewer than two pictures, or fewer than two trials with one."
         return TaskResult(task="eeg2image", remarks=(reason,))
     candidates = np.stack([picture for _, picture in trials.pictures.values()])
-    drawn = asked.pictures(asked.feed.generate("eeg2image", indices, PICTURE))
+    drawn = asked.pictures(asked.feed.generate("eeg2image", indices, asked.drawing))
     given: Given = {c: [answers[nearest_picture(p, candidates)] for p in found] for c, found in drawn.items()}
     rows = Rows(trials, indices, asked.seed)
     rows.right("top-1, generated picture", given, answers)

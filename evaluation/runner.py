@@ -12,7 +12,7 @@ from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
-from neuroleon.decoding.sampling import PICTURE
+from neuroleon.decoding.sampling import PICTURE, Sampling
 from neuroleon.evaluation.against import with_differences
 from neuroleon.evaluation.answers import GREEDY, TASKS
 from neuroleon.evaluation.attribution import attribution
@@ -42,6 +42,8 @@ class Evaluation:
         tasks: any of eeg2label, eeg2text, eeg2image, eeg2both.
         limit: at most this many windows per set, balanced over labels; None takes all.
         seed: of the trials drawn, the shuffle, the noise, the sampling and the bootstrap.
+        temperature: of the ids of pictures, as `decoding.sampling.PICTURE` draws them else; 0 takes the likeliest, as
+            labels and sentences always do.
         before_samples: folders of windows before the events of sets in `samples` (`before.py`).
         network: TorchScript file by whose features pictures are compared; default: an installed one (`networks.py`).
         baselines: also fit the methods of the field to the training windows, and ask them the same.
@@ -53,6 +55,7 @@ class Evaluation:
     tasks: tuple[str, ...] = tuple(TASKS)
     limit: int | None = 200
     seed: int = 0
+    temperature: float = PICTURE.temperature
     before_samples: tuple[Path, ...] = ()
     network: Path | None = None
     baselines: bool = False
@@ -70,6 +73,12 @@ class Evaluation:
             raise ConfigError(f"limit is {self.limit}; expected at least 2 windows, or null for all")
         if self.attribution_trials < 2:
             raise ConfigError(f"attribution_trials is {self.attribution_trials}; expected at least 2 windows")
+        replace(PICTURE, temperature=self.temperature)  # raises what is out of range before anything is read
+
+    @property
+    def drawing(self) -> Sampling:
+        """How the ids of pictures are drawn."""
+        return replace(PICTURE, temperature=self.temperature)
 
 
 def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any]) -> Report:
@@ -115,7 +124,7 @@ def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any])
         "network of pictures": "none" if network is None else network.name,
         "windows before events": "given" if settings.before_samples else "none",
         "text sampling": asdict(GREEDY),
-        "picture sampling": asdict(PICTURE),
+        "picture sampling": asdict(settings.drawing),
         "not evaluated": "; ".join(f"{name}: {reason}" for name, reason in refused.items()) or "none",
     }
     return Report(facts=facts | made, sets=tuple(corrected(results)))
@@ -167,7 +176,7 @@ def _evaluate_set(
     tasks = []
     for task in settings.tasks:
         done = bar.n + _work(trials)
-        tasks.append(TASKS[task](feed, trials, settings.seed, network))
+        tasks.append(TASKS[task](feed, trials, settings.seed, settings.drawing, network))
         bar.update(done - bar.n)  # what was not there to do
     shown: Sequence[tuple[list[np.ndarray], list[str]]] = ()
     if len(trials.pictures) > 1:
@@ -250,7 +259,8 @@ def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) ->
     facts = {"model": model, "fingerprint": pipeline.fingerprint, "taught sets": sorted(pipeline.labels)}
     report = evaluate(pipeline, settings, facts)
     if ledger:
-        made = {"tasks": list(settings.tasks), "limit": settings.limit, "seed": settings.seed}
+        names = ("tasks", "limit", "seed", "temperature")
+        made = {name: getattr(settings, name) for name in names} | {"tasks": list(settings.tasks)}
         said = ledger.write(pipeline.fingerprint, [(r.recipe, r.shards) for r in report.sets], made)
         report = replace(report, facts=report.facts | {USES: said})
     write_report(report, out)

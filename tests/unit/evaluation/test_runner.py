@@ -413,11 +413,26 @@ def test_tokenizers_are_measured(sound: Path) -> None:
     assert image.codes[0].used == 0.5  # two of the four greys
 
 
+def test_pictures_are_drawn_at_the_temperature_asked_for(sound: Path) -> None:
+    class Listens(Oracle):
+        def generate(self, prompts: Any, settings: Any, keys: Any) -> list[np.ndarray]:
+            heard.add((task_of(prompts[0].ids, VOCABULARY), settings.temperature, settings.guidance))
+            return super().generate(prompts, settings, keys)
+
+    heard: set[tuple[str, float, float]] = set()
+    report = report_of(sound, Listens(0.9), tasks=("eeg2label", "eeg2image", "eeg2both"), temperature=0.2)
+    of_eeg = {told for told in heard if told[0].startswith("eeg")}
+    assert of_eeg == {("eeg2label", 0.0, 1.0), ("eeg2image", 0.2, 1.5), ("eeg2both", 0.2, 1.5)}
+    assert report.facts["picture sampling"]["temperature"] == 0.2
+
+
 def test_bad_settings_and_empty_splits_are_refused(sound: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="eeg2smell"):
         Evaluation(samples=(sound,), tasks=("eeg2smell",))
     with pytest.raises(ConfigError, match="limit is 1"):
         Evaluation(samples=(sound,), limit=1)
+    with pytest.raises(ConfigError, match="temperature is -1"):
+        Evaluation(samples=(sound,), temperature=-1)
     write_shard(shard_path(tmp_path, "train", 0), [], required=("json",))
     write_manifest(tmp_path)
     with pytest.raises(DataError, match="no sample with EEG"):
