@@ -27,9 +27,9 @@ aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300,muse_n170,muse_fi
 weights='{cvep20: 110, ssvep_exo: 50, muse_p300: 40, muse_flicker: 30, eegmat: 25, eegmmidb: 20, uci_smni: 30}'
 recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, muse_field: 2, eegmat: 0.4}'
 # what is told less surely has to be seen more often (docs/experiments/2026-11-27-cross-fit.md and -default.md)
-answers='{cvep20: 4, ssvep_exo: 2.5, muse_gratings: 0.75, muse_flicker: 3, muse_p300: 0.75, muse_field: 7, eegmat: 0.4}'
+answers='{cvep20: 4, ssvep_exo: 2.5, muse_gratings: 0.75, muse_flicker: 1.5, muse_p300: 0.75, muse_field: 7, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
-image=() eeg=() tokens=(--variants 5) model=() tuned=(--loop.steps 2000) report=(--limit 120 --baselines --attribution)
+image=() eeg=() tokens=(--variants 5) model=() tuned=(--loop.steps 2000) report=(--limit 120 --temperature 0 --baselines --attribution)
 if [ "$kind" = short ]; then
   sets=(cvep20 muse_flicker) eeg_only=() aligned=[cvep20,muse_flicker] weights='{}' recipes='{}' answers='{}'
   image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_s 32 --data.validation_windows 32)

@@ -132,10 +132,8 @@ class Posterior(nn.Module):
     def forward(self, log_odds: Tensor, n_seen: Tensor, person: Tensor | None = None) -> Tensor:
         """log_odds (B, N, S) after n_seen (B, N) steps, of which person (B,) where there are people -> (B, N, S)."""
         n_seen = n_seen.clamp_max(PLACES)
-        if person is not None and self.trust.dim() == 3:
-            trusted = (log_odds + self.bias) * self.trust[person[:, None], n_seen]
-        else:
-            trusted = (log_odds + self.bias) * self.trust[n_seen]
+        trust = self.trust[n_seen] if person is None else self.trust[person[:, None], n_seen]
+        trusted = (log_odds + self.bias) * trust
         others = trusted[..., None, :].masked_fill(self.same_set == 0, -torch.inf)
         return (trusted - others.logsumexp(dim=-1)).exp() - 1 / self.same_set.sum(dim=1)
 
@@ -206,7 +204,7 @@ class Evidence(nn.Module):
         self.of_responses, self.of_rhythms = Posterior(n), Posterior(n)
         self.register_buffer("usual_background", None)
         self.subjects: tuple[str, ...] = ()
-        self.own: OwnResponses | None = None  # so named in folders that know it of responses alone
+        self.own: OwnResponses | None = None
         self.own_rhythms: Own | None = None
 
     def tell_from(self, usual: Tensor) -> None:

@@ -8,7 +8,6 @@ from neuroleon.common.files import read_json, verify_folder
 from neuroleon.signals.background import TOP_HZ
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
-from neuroleon.tokenizers.eeg.evidence import Posterior
 from neuroleon.tokenizers.eeg.network import EEGNetwork
 from neuroleon.tokenizers.eeg.surprise import Calibration
 
@@ -43,9 +42,6 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     evidence = network.encoder.evidence
     own = {kind: f"encoder.evidence.{kind}.told" in tensors for kind in ("own", "own_rhythms")}
     evidence.know(subjects, responses=own["own"], rhythms=own["own_rhythms"])
-    trust = tensors.get("encoder.evidence.own.posterior.trust")
-    if evidence.own is not None and trust is not None and trust.dim() == 2:
-        evidence.own.posterior = Posterior(config.semantic_dim)  # made before each person was trusted apart
     if (usual := tensors.get("encoder.evidence.usual_background")) is not None:
         if usual.shape != (TOP_HZ,):
             raise CheckpointError(f"{folder}: usual_background has shape {tuple(usual.shape)}, expected ({TOP_HZ},)")
@@ -53,7 +49,10 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     shapes = {name: x.shape for name, x in network.state_dict().items() if not name.startswith("quantizer.")}
     codebooks = {f"codebook.{level}": network.quantizer.vectors(level).shape for level in range(config.levels)}
     if {name: x.shape for name, x in tensors.items()} != shapes | codebooks:
-        raise CheckpointError(f"{folder}: model.safetensors does not fit config.json; copy the folder again")
+        raise CheckpointError(
+            f"{folder}: model.safetensors does not fit config.json; copy the folder "
+            "again, or train it anew where another version made it"
+        )
     network.load_state_dict({name: tensors[name] for name in shapes}, strict=False)
     for level in range(config.levels):
         network.quantizer.set_vectors(level, tensors[f"codebook.{level}"])
