@@ -30,21 +30,3 @@ def test_people_are_saved_and_loaded_whatever_is_known_of_them(tmp_path: Path, k
     again = [loaded.quantized([tokens])[0] for tokens in loaded.encode_windows(given)]
     assert all(np.array_equal(a, b) for a, b in zip(vectors, again, strict=True))
     assert not np.array_equal(vectors[0], vectors[1]), "one is trusted, the other is not"
-
-
-def test_a_folder_in_which_all_people_are_trusted_alike_is_read_as_it_was_made(tmp_path: Path) -> None:
-    changed = copy.deepcopy(tiny_tokenizer().network)
-    evidence = changed.encoder.evidence
-    evidence.know(["ann", "bob"], responses=True, rhythms=False)
-    assert evidence.own is not None
-    evidence.own.told[:, :2] = 1.0
-    evidence.own.posterior = copy.deepcopy(evidence.of_responses)
-    made = EEGTokenizer(CONFIG, Preprocess(), changed)
-    made.save(tmp_path / "eeg")
-    loaded = EEGTokenizer.load(tmp_path / "eeg")
-    assert loaded.fingerprint == made.fingerprint
-    given = [replace(real_windows()[0], subject=name) for name in ("ann", None)]
-    assert all(
-        np.array_equal(a.ids, b.ids)
-        for a, b in zip(made.encode_windows(given), loaded.encode_windows(given), strict=True)
-    )
