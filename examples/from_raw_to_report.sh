@@ -29,7 +29,9 @@ recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p30
 # what is told less surely has to be seen more often (docs/experiments/2026-11-27-cross-fit.md and -default.md)
 answers='{cvep20: 4, ssvep_exo: 2.5, muse_gratings: 0.75, muse_flicker: 1.5, muse_p300: 0.75, muse_field: 7, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
-image=() eeg=() tokens=(--variants 5) model=() tuned=(--loop.steps 2000) report=(--limit 120 --temperature 0 --baselines --attribution)
+# pictures stand for labels here, so the likeliest ids are wanted (docs/experiments/2026-11-27-rhythms.md)
+image=() eeg=() tokens=(--variants 5) model=() tuned=(--loop.steps 2000)
+report=(--limit 120 --temperature 0 --baselines --attribution)
 if [ "$kind" = short ]; then
   sets=(cvep20 muse_flicker) eeg_only=() aligned=[cvep20,muse_flicker] weights='{}' recipes='{}' answers='{}'
   image=(--loop.steps 20 --loop.validate_every 20) eeg=("${image[@]}" --data.batch_s 32 --data.validation_windows 32)

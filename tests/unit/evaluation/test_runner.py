@@ -24,6 +24,7 @@ from toy_model import (
 )
 from tqdm import tqdm
 
+import neuroleon.evaluate as command
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.data_pipeline.shards import ShardReader, shard_path, write_manifest, write_shard
 from neuroleon.evaluation.answers import GREEDY
@@ -424,6 +425,16 @@ def test_pictures_are_drawn_at_the_temperature_asked_for(sound: Path) -> None:
     of_eeg = {told for told in heard if told[0].startswith("eeg")}
     assert of_eeg == {("eeg2label", 0.0, 1.0), ("eeg2image", 0.2, 1.5), ("eeg2both", 0.2, 1.5)}
     assert report.facts["picture sampling"]["temperature"] == 0.2
+
+
+def test_the_command_line_has_the_defaults_of_an_evaluation(sound: Path) -> None:
+    given = vars(command.model_parser().parse_args(["--model", "m", "--samples", str(sound), "--out", "o"]))
+    default = vars(Evaluation(samples=(sound,)))
+    alike = default.keys() - {"samples"}
+    assert {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in alike} == {
+        k: default[k] for k in alike & given.keys()
+    }
+    assert alike <= given.keys()
 
 
 def test_bad_settings_and_empty_splits_are_refused(sound: Path, tmp_path: Path) -> None:
