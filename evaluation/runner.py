@@ -73,7 +73,7 @@ class Evaluation:
             raise ConfigError(f"limit is {self.limit}; expected at least 2 windows, or null for all")
         if self.attribution_trials < 2:
             raise ConfigError(f"attribution_trials is {self.attribution_trials}; expected at least 2 windows")
-        replace(PICTURE, temperature=self.temperature)  # raises what is out of range before anything is read
+        _ = self.drawing  # raises what is out of range before anything is read
 
     @property
     def drawing(self) -> Sampling:

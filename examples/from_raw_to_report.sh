@@ -26,7 +26,8 @@ eeg_only=(muse_n170 muse_go_no_go uci_smni eegmmidb)  # these teach the EEG toke
 aligned=[cvep20,ssvep_exo,muse_gratings,muse_flicker,muse_p300,muse_n170,muse_field]
 weights='{cvep20: 110, ssvep_exo: 50, muse_p300: 40, muse_flicker: 30, eegmat: 25, eegmmidb: 20, uci_smni: 30}'
 recipes='{cvep20: 5, ssvep_exo: 2.5, muse_gratings: 1, muse_flicker: 1, muse_p300: 1.5, muse_field: 2, eegmat: 0.4}'
-# what is told less surely has to be seen more often (docs/experiments/2026-11-27-cross-fit.md and -default.md)
+# what is told less surely has to be seen more often, but not so often that it is learned by heart
+# (docs/experiments/2026-11-27-cross-fit.md, -default.md and -rhythms.md)
 answers='{cvep20: 4, ssvep_exo: 2.5, muse_gratings: 0.75, muse_flicker: 1.5, muse_p300: 0.75, muse_field: 7, eegmat: 0.4}'
 photos="[$data/muse_visual/stim/cats_dogs]"
 # pictures stand for labels here, so the likeliest ids are wanted (docs/experiments/2026-11-27-rhythms.md)

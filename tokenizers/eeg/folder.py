@@ -50,8 +50,8 @@ def read_folder(folder: Path) -> tuple[EEGTokenizerConfig, Preprocess, EEGNetwor
     codebooks = {f"codebook.{level}": network.quantizer.vectors(level).shape for level in range(config.levels)}
     if {name: x.shape for name, x in tensors.items()} != shapes | codebooks:
         raise CheckpointError(
-            f"{folder}: model.safetensors does not fit config.json; copy the folder "
-            "again, or train it anew where another version made it"
+            f"{folder}: model.safetensors does not fit config.json; copy the folder again, or where another version "
+            "made it, train it anew"
         )
     network.load_state_dict({name: tensors[name] for name in shapes}, strict=False)
     for level in range(config.levels):
