@@ -25,9 +25,8 @@ PLACES = 32  # of a window's first steps, 4 s; later ones say nothing of respons
 FRAME_BLOCKS = 8  # a window of power is cut into as many blocks
 FRAME_SHARE = 0.25  # of a window's energy, below which what is valid of it tells no power
 UNKNOWN = (torch.nan,) * TOP_HZ  # of a recording's background
-# Power of the whole head at a frequency is what people share of a rhythm, that of a place hardly: before training finds
-# which of the two tells labels of a set (docs/experiments.md)
-HEAD_LOUDNESS = 4.0
+# Power of the whole head at a frequency is what people share of a rhythm, that of a place hardly (docs/experiments.md)
+HEAD_LOUDNESS = 10.0
 
 
 def backgrounds(of_windows: Sequence[tuple[float, ...] | None]) -> Tensor:
@@ -64,10 +63,9 @@ class LogPower(nn.Module):
         return torch.cat([of_places, torch.full((self.n_bins,), HEAD_LOUDNESS)])
 
     @property
-    def group(self) -> Tensor:
-        """Which features are alike: (F,), numbers of a frequency's at the places, and of those of the whole head."""
-        bins = torch.arange(self.n_bins)
-        return torch.cat([bins.repeat(len(self.places)), self.n_bins + bins])
+    def frequency(self) -> Tensor:
+        """Which bin each feature is the power of: (F,)."""
+        return torch.arange(self.n_bins).repeat(len(self.places) + 1)
 
     def of_background(self, background: Tensor) -> Tensor:
         """Log-power at 1, 2 ... Hz (B, 45) -> what each feature has of it (B, F): every place as much as the head."""
@@ -231,12 +229,12 @@ class Evidence(nn.Module):
         return torch.cat([power.loudness for power in self._powers()])
 
     @property
-    def group(self) -> Tensor:
-        """Which features of power are alike, counted over the windows: (F,)."""
+    def frequency(self) -> Tensor:
+        """Which frequency each feature of power is at, counted over the windows: (F,)."""
         of_windows, n = [], 0
         for power in self._powers():
-            of_windows.append(n + power.group)
-            n += 2 * power.n_bins
+            of_windows.append(n + power.frequency)
+            n += power.n_bins
         return torch.cat(of_windows)
 
     def numbers(self, field: Tensor, valid: Tensor, background: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,7 +22,7 @@ from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
 # log-power over its spread, but no spread below 0.1 (a tenth of the power): what is filtered out hardly varies.
 C_OF_RESPONSES, C_OF_RHYTHMS = 3e-4, 1e-3
 LEAST_SPREAD = 0.1
-LEAST_LOUDNESS = 1e-3  # of features by which labels do not differ
+LEAST_LOUDNESS = 1e-3  # of a frequency at which labels do not differ
 TINY = 1e-10  # of the largest, below which a direction of trials is nothing but rounding
 # Numbers of a person's own are heard three times as loud as those that all share: .90 of the letters, .86 at once as
 # loud, .88 at ten times, .82 without them (validation, where this was chosen)
@@ -33,13 +33,13 @@ OWN_LOUDNESS = 3.0
 class SetTrials:
     """Labelled trials of one set in the order of recording: `steps` (n, P, K), the whitened field of each step,
     `rhythms` (n, N, F), its log-power, both NaN where there is no step or none is known, `loudness` (F,) of its
-    features and the `group` (F,) of each, `stimuli` (n, P * step), what was shown at `sfreq` Hz, 0 to 1,
+    features and the `frequency` (F,) of each, by number, `stimuli` (n, P * step), what was shown at `sfreq` Hz, 0 to 1,
     NaN where that is not known, `labels` (n,), `subjects` (n,) and `recordings` (n,)."""
 
     steps: np.ndarray
     rhythms: np.ndarray
     loudness: np.ndarray
-    group: np.ndarray
+    frequency: np.ndarray
     stimuli: np.ndarray
     sfreq: float
     labels: np.ndarray
@@ -146,8 +146,7 @@ class OwnResponses(Responses):
 
 
 class Rhythms:
-    """Log-power, whatever the place of a step: its mean tells. A frequency, at the places and of the whole head, is
-    heard as loud as labels differ at it."""
+    """Log-power, whatever the place of a step: its mean tells. A frequency is heard as loud as labels differ at it."""
 
     name = "rhythms"
 
@@ -158,7 +157,7 @@ class Rhythms:
         means = _mean(trials.rhythms, self.known, over=1)
         some = rows[self.known[rows].any(axis=1)] if self.known[rows].any() else rows
         self._mean, spread = means[some].mean(axis=0), means[some].std(axis=0).clip(LEAST_SPREAD)
-        told = _loudness(means[some], trials.labels[some], trials.group)
+        told = _loudness(means[some], trials.labels[some], trials.frequency)
         self._unit = spread / (trials.loudness * told)
         self._centred = np.where(self.known[..., None], trials.rhythms - self._mean, 0.0)
 
@@ -179,22 +178,21 @@ class Rhythms:
         return (self._centred[trials] @ found.weights).cumsum(axis=1) / n_known + found.bias
 
 
-def _loudness(numbers: np.ndarray, labels: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """How loud each feature (n, F) is to be heard: the spread that weights of its group can be expected to have, as
+def _loudness(numbers: np.ndarray, labels: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """How loud each feature (n, F) is to be heard: the spread that weights of its frequency can be expected to have, as
     labels differ at it (the F statistic of its features less 1, which noise has), of mean square 1.
 
-    A ridge is the prior that all weights are as large, and a flicker is at a few frequencies, of the places or of the
-    whole head (empirical Bayes).
+    A ridge is the prior that all weights are as large, and a flicker is at a few frequencies (empirical Bayes).
     """
     numbers = (numbers - numbers.mean(axis=0)).astype(np.float64)
     varies, n_labels = numbers.std(axis=0) > LEAST_SPREAD, len(np.unique(labels))
-    statistic = np.ones(len(group))
+    statistic = np.ones(len(frequency))
     if varies.any() and 1 < n_labels < len(labels):
         statistic[varies], _ = f_classif(numbers[:, varies], labels)
-    beyond_noise = (np.bincount(group, statistic) / np.bincount(group) - 1).clip(0)
+    beyond_noise = (np.bincount(frequency, statistic) / np.bincount(frequency) - 1).clip(0)
     if not beyond_noise.any():
-        return np.ones(len(group))
-    return np.sqrt(beyond_noise / beyond_noise.mean()).clip(LEAST_LOUDNESS)[group]
+        return np.ones(len(frequency))
+    return np.sqrt(beyond_noise / beyond_noise.mean()).clip(LEAST_LOUDNESS)[frequency]
 
 
 def _own_regression(

@@ -392,7 +392,7 @@ def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]
         steps=steps,
         rhythms=pad_sequence(rhythms, batch_first=True, padding_value=torch.nan).numpy(),
         loudness=encoder.evidence.loudness.numpy(),
-        group=encoder.evidence.group.numpy(),
+        frequency=encoder.evidence.frequency.numpy(),
         stimuli=stimuli,
         sfreq=sfreq,
         labels=np.array([str(trial.label) for trial, _ in trials]),

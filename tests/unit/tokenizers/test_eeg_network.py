@@ -237,7 +237,7 @@ def test_power_around_a_step_is_that_of_a_plain_fourier_transform(window: int, c
     assert bool(known[0, 0]) is not causal, "the window has hardly seen a causal step that is the first"
 
 
-def test_the_whole_head_is_heard_four_times_as_loud_in_every_window() -> None:
+def test_the_whole_head_is_heard_ten_times_as_loud_in_every_window() -> None:
     """The features of a window are its sources', then the whole head's; those of the next window follow."""
     evidence = Evidence(replace(CONFIG, spectral_samples=(200, 400))).double()
     field = signal(800, 36)
@@ -246,17 +246,15 @@ def test_the_whole_head_is_heard_four_times_as_loud_in_every_window() -> None:
     valid = torch.ones(1, 800, dtype=torch.bool)
     (_, before, _), (_, after, _) = evidence.numbers(field, valid), evidence.numbers(changed, valid)
     assert len(evidence.loudness) == before.shape[-1] == 5 * 45 + 5 * 90
-    (loud,) = torch.where(evidence.loudness == 4.0)
+    (loud,) = torch.where(evidence.loudness == 10.0)
     assert loud.tolist() == [*range(4 * 45, 5 * 45), *range(5 * 45 + 4 * 90, 5 * 45 + 5 * 90)]
     louder = (after - before)[0, 16, loud]
     assert louder[:45].argmax() == 10 - 1, "bins of 1 Hz, from 1 Hz on"
     assert louder[45:].argmax() == 20 - 1, "bins of half a hertz"
-    assert evidence.group.shape == evidence.loudness.shape
-    alike = [4] * 45 + [1] * 45 + [4] * 90 + [1] * 90
-    assert evidence.group.bincount().tolist() == alike, "a frequency at four places, and of the head"
-    at = evidence.group.bincount(weights=(after - before)[0, 16]).split([45, 45, 90, 90])
-    assert [int(of.argmax()) for of in (at[0] + at[1], at[1])] == [10 - 1] * 2
-    assert [int(of.argmax()) for of in (at[2] + at[3], at[3])] == [20 - 1] * 2
+    assert evidence.frequency.shape == evidence.loudness.shape
+    assert evidence.frequency.bincount().tolist() == [5] * (45 + 90), "each of four places and of the head"
+    at = evidence.frequency.bincount(weights=(after - before)[0, 16])
+    assert (at[:45].argmax(), at[45:].argmax()) == (10 - 1, 20 - 1)
 
 
 def test_power_is_told_from_the_background_of_the_recording_or_the_usual_one() -> None:

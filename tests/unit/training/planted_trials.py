@@ -32,7 +32,7 @@ def trials(
         steps=steps,
         rhythms=rhythms.astype(np.float32),
         loudness=np.ones(N_FEATURES, np.float32),
-        group=np.arange(N_FEATURES),
+        frequency=np.arange(N_FEATURES),
         stimuli=np.full((n, PLACES), np.nan, np.float32),
         sfreq=200.0,
         labels=np.array(list(names))[labels],
@@ -42,7 +42,9 @@ def trials(
 
 
 def some(given: SetTrials, which: np.ndarray) -> SetTrials:
-    rows = {name: numbers[which] for name, numbers in vars(given).items() if name not in ("loudness", "group", "sfreq")}
+    rows = {
+        name: numbers[which] for name, numbers in vars(given).items() if name not in ("loudness", "frequency", "sfreq")
+    }
     return replace(given, **rows)
 
 

@@ -253,8 +253,8 @@ def test_how_frequent_a_label_is_makes_nothing_likelier() -> None:
 def test_power_that_is_to_be_heard_louder_is() -> None:
     """The ridge falls hardest on what is quiet: a faint rhythm of one feature is told when that is heard as loud."""
     quiet, new = trials(150, rhythm=1.5, seed=1), trials(300, rhythm=1.5, seed=2)
-    # of one group, so that what tells labels is not found to be loud
-    quiet = replace(quiet, group=np.zeros(N_FEATURES, np.int64))
+    # of one frequency, so that what tells labels is not found to be loud
+    quiet = replace(quiet, frequency=np.zeros(N_FEATURES, np.int64))
     loud = replace(quiet, loudness=np.where(np.isin(np.arange(N_FEATURES), [0, 10, 20]), 10.0, 1.0).astype(np.float32))
     assert rhythms_told(loud, new) > rhythms_told(quiet, new) + 0.1
 
@@ -265,8 +265,8 @@ def test_a_frequency_is_heard_as_loud_as_labels_differ_at_it() -> None:
     at_one = np.arange(N_FEATURES) % 45
     for of in (given, new):
         of.rhythms[:, :, [7, 52, 97, 142]] += 0.6 * (of.labels == "b")[:, None, None]
-    flat = replace(given, group=np.zeros(N_FEATURES, np.int64))
-    assert rhythms_told(replace(given, group=at_one), new) > rhythms_told(flat, new) + 0.05
+    flat = replace(given, frequency=np.zeros(N_FEATURES, np.int64))
+    assert rhythms_told(replace(given, frequency=at_one), new) > rhythms_told(flat, new) + 0.05
 
 
 def test_loudness_is_of_mean_square_1_and_all_alike_where_no_frequency_tells() -> None:
