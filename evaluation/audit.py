@@ -14,6 +14,8 @@ from neuroleon.data_pipeline.windows import WindowSpec
 from neuroleon.evaluation.order import Neighbours, filter_reach_s, neighbours
 from neuroleon.signals.preprocess import Preprocess
 
+FEW_RECORDINGS = 10  # below which what holds of their trials need not hold of the next recording
+
 Meta = dict[str, Any]
 
 # What may lie in two splits, from the widest to the narrowest; None where a sample has no such thing.
@@ -120,6 +122,7 @@ def audit_splits(
     key = split_by or found
     sentences = (
         f"Split by {key}.",
+        _recordings(units),
         *_removed(found),
         *_sessions(units, shared),
         *_pictures(units, shared),
@@ -154,6 +157,17 @@ def _nearest(metas: dict[str, list[Meta]], split: str) -> str:
         if "onset_s" in meta
     ]
     return f", with windows that begin {min(apart_s):g} s from each other" if apart_s else ""
+
+
+def _recordings(units: dict[str, int]) -> str:
+    """How many recordings numbers rest on: trials of one are alike, and a resampling of trials does not see it."""
+    n, people = (f"{units[unit]} {unit}{'s' * (units[unit] != 1)}" for unit in ("recording", "subject"))
+    if units["recording"] >= FEW_RECORDINGS:
+        return f"The split has {n} of {people}."
+    return (
+        f"The split has {n} of {people}, which is few: trials of a recording are alike, and intervals and p over "
+        "trials do not say how much another recording would differ."
+    )
 
 
 def _removed(found: str) -> list[str]:

@@ -78,13 +78,14 @@ def _fact(value: Any) -> str:
 
 
 def _audit(sets: Sequence[SetResult]) -> list[Block]:
-    head = ("set", "split", "windows", "trials", "answers", "split by", "in other splits too")
+    head = ("set", "split", "windows", "trials", "recordings", "answers", "split by", "in other splits too")
     rows = [
         [
             result.recipe,
             result.split,
             f"{result.n_windows} of {result.n_available}",
             str(result.n_trials),
+            str(result.audit.units["recording"]),
             str(result.n_answers),
             result.audit.split_by,
             ", ".join(f"{n} of {result.audit.units[unit]} {unit}s" for unit, n in result.audit.shared.items() if n)

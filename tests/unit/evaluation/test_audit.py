@@ -24,6 +24,17 @@ def test_a_recording_in_two_splits_is_refused() -> None:
         audit_splits(splits, "test", "runs/samples/toy")
 
 
+@pytest.mark.parametrize(
+    ("n", "said", "is_few"),
+    [(1, "1 recording of 1 subject,", True), (9, "9 recordings of 2 subjects,", True), (10, "10 recordings", False)],
+)
+def test_few_recordings_are_told(n: int, said: str, is_few: bool) -> None:
+    metas = [meta("ab"[i % 2], f"r{i}", "x") for i in range(n) for _ in range(3)]
+    sentence = audit_splits({"train": [], "test": metas}, "test", "toy").sentences[1]
+    assert said in sentence
+    assert ("how much another recording would differ" in sentence) is is_few
+
+
 def test_sentences_and_sessions_in_two_splits_are_told() -> None:
     shared = {
         "train": [meta("a", "r1", None, texts=["A dog.", "A cat."], group="g1")],
