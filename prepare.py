@@ -3,6 +3,7 @@
 `prepare.py check` reads shards whole to find damage."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,11 @@ def parser() -> ArgumentParser:
         type=Path | None,
         help="a file of 16 bytes or more that keys the pseudonyms of people and recordings; keep it to yourself "
         "(default: the recipe's name is the key, which is right for public sets alone)",
+    )
+    samples.add_argument(
+        "--fold",
+        type=int | None,
+        help="for cross-validation, where the recipe has split.last_of: test is the recording so many before the last",
     )
     tokens = ArgumentParser(description="Tokenize sample shards with trained tokenizers.", allow_abbrev=False)
     tokens.add_argument(
@@ -90,7 +96,10 @@ def run_samples(options: Namespace) -> None:
     from neuroleon.data_pipeline.recipe import load_recipe
     from neuroleon.data_pipeline.samples import prepare_samples
 
-    print(prepare_samples(load_recipe(options.recipe), options.data, options.out, _launch(options), options.key))
+    recipe = load_recipe(options.recipe)
+    if options.fold is not None:
+        recipe = replace(recipe, split=replace(recipe.split, fold=options.fold))
+    print(prepare_samples(recipe, options.data, options.out, _launch(options), options.key))
 
 
 def run_tokens(options: Namespace) -> None:

@@ -286,5 +286,6 @@ def _write_facts(recipe: Recipe, out: Path, report: Report, states: list[dict[st
         left_out=dict(report.left_out),
         recordings_not_read=len(report.failures),
         recordings_excluded=report.excluded,
+        fold=recipe.split.fold,
         shared_samples=report.shared_samples,
     )

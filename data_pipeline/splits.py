@@ -30,6 +30,8 @@ class SplitRule:
         last_of: instead of patterns. Inside every `subject`, or every `group` of every subject, the last recording by
             name is for test and the one before it for validation; of two, the last is for test; one alone is
             for training.
+        fold: with `last_of`, for cross-validation over recordings: not the last but the one so many before it is for
+            test, and so on, in a circle.
         exclude: recordings, as `subject/group/recording` patterns, that are left out, such as copies of others.
     """
 
@@ -38,6 +40,7 @@ class SplitRule:
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     last_of: str | None = None
+    fold: int = 0
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -50,6 +53,11 @@ class SplitRule:
             patterns or self.last_of not in ("subject", "group") or self.by != "recording"
         ):
             raise ConfigError("split.last_of is `subject` or `group`, goes with by: recording, and allows no patterns")
+        if self.fold < 0 or (self.fold and self.last_of is None):
+            raise ConfigError(
+                f"split.fold is {self.fold}; expected 0 or more, and only with last_of: patterns name recordings, so a "
+                "fold of them is a recipe with other patterns"
+            )
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -68,7 +76,7 @@ def assign(sources: Sequence[Source], rule: SplitRule) -> dict[str, str]:
         raise ConfigError(f"recording {twice!r} comes twice; a reader must give every recording a name of its own")
     kept = [source for source in sources if not _excluded(source, rule)]
     if rule.last_of is not None:
-        return _last_of(kept, rule.last_of)
+        return _last_of(kept, rule.last_of, rule.fold)
     return {source.recording: _by_pattern(source, rule) for source in kept}
 
 
@@ -89,7 +97,7 @@ def _by_pattern(source: Source, rule: SplitRule) -> str:
     return fits[0]
 
 
-def _last_of(sources: Sequence[Source], unit: str) -> dict[str, str]:
+def _last_of(sources: Sequence[Source], unit: str, fold: int) -> dict[str, str]:
     together: dict[tuple[str, str], list[str]] = defaultdict(list)
     for source in sources:
         together[source.subject, source.group if unit == "group" else ""].append(source.recording)
@@ -97,5 +105,6 @@ def _last_of(sources: Sequence[Source], unit: str) -> dict[str, str]:
     for names in together.values():
         ends = {1: ["train"], 2: ["train", "test"]}.get(len(names), ["validation", "test"])
         deal = ["train"] * (len(names) - len(ends)) + ends
-        assigned.update(zip(sorted(names), deal, strict=True))
+        turn = fold % len(deal)
+        assigned.update(zip(sorted(names), deal[turn:] + deal[:turn], strict=True))
     return assigned

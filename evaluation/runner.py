@@ -9,6 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError, DataError
+from neuroleon.common.hub import local_folder
+from neuroleon.common.learned import Learned
 from neuroleon.common.seed import generator
 from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
@@ -24,6 +26,7 @@ from neuroleon.evaluation.controls import CONDITIONS, derangement
 from neuroleon.evaluation.eeg.fidelity import eeg_fidelity
 from neuroleon.evaluation.families import corrected
 from neuroleon.evaluation.feed import Feed, ModelUnderTest
+from neuroleon.evaluation.known import known_recordings
 from neuroleon.evaluation.ledger import USES, Ledger
 from neuroleon.evaluation.networks import Network, load_network, packaged_network
 from neuroleon.evaluation.report import require_free, write_report
@@ -81,20 +84,24 @@ class Evaluation:
         return replace(PICTURE, temperature=self.temperature)
 
 
-def evaluate(model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any]) -> Report:
-    """Evaluate `model`; `facts` (which model it is) head the report.
+def evaluate(
+    model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any], learned: Learned | None = None
+) -> Report:
+    """Evaluate `model`; `facts` (which model it is) head the report, `learned` are the recordings that it knows.
 
     Every set is read and audited before the first answer is generated.
 
     Raises:
-        DataError: a set is damaged or leaks between splits, or no set has enough trials for a shuffled control (a set
-            that has not is left out, and the report says why).
+        DataError: a set is damaged or leaks between splits or out of training, or no set has enough trials for a
+            shuffled control (a set that has not is left out, and the report says why).
         ConfigError: two sets have one name, or a folder of baseline windows does not fit its set.
     """
     network = load_network(settings.network) if settings.network else packaged_network()
     before = of_folders(settings.before_samples, settings.samples)
     sets = [
-        _audited(load_trials(folder, settings.split, settings.limit, settings.seed, before.get(folder)), folder)
+        _audited(
+            load_trials(folder, settings.split, settings.limit, settings.seed, before.get(folder)), folder, learned
+        )
         for folder in settings.samples
     ]
     names = [trials.recipe for trials in sets]
@@ -139,8 +146,11 @@ def _cannot_be_controlled(trials: TrialSet) -> str | None:
     return None
 
 
-def _audited(trials: TrialSet, folder: Path) -> TrialSet:
-    """The set with random labels per block in its audit, where its labels are confounded with blocks."""
+def _audited(trials: TrialSet, folder: Path, learned: Learned | None) -> TrialSet:
+    """The set with more in its audit: whether the model knows its recordings, and, where its labels are confounded with
+    blocks, random labels per block."""
+    sentences = (*trials.audit.sentences, known_recordings(learned, trials, folder))
+    trials = replace(trials, audit=replace(trials.audit, sentences=sentences))
     unit = trials.audit.confounded_by
     if unit is None or trials.split == "train":
         return trials
@@ -152,9 +162,8 @@ def _audited(trials: TrialSet, folder: Path) -> TrialSet:
         blocks = block_test(train, scored, unit, seed=0)
     except DataError as error:
         said = f"Random labels per {unit} could not be tried: {error}."
-        return replace(trials, audit=replace(trials.audit, sentences=(*trials.audit.sentences, said)))
-    sentences = (*trials.audit.sentences, blocks.sentence)
-    return replace(trials, audit=replace(trials.audit, blocks=blocks, sentences=sentences))
+        return replace(trials, audit=replace(trials.audit, sentences=(*sentences, said)))
+    return replace(trials, audit=replace(trials.audit, blocks=blocks, sentences=(*sentences, blocks.sentence)))
 
 
 def _work(trials: TrialSet) -> int:
@@ -257,7 +266,7 @@ def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) ->
     ledger = Ledger(model) if settings.split == "test" else None
     pipeline = NeuroleonPipeline.load(model, device)
     facts = {"model": model, "fingerprint": pipeline.fingerprint, "taught sets": sorted(pipeline.labels)}
-    report = evaluate(pipeline, settings, facts)
+    report = evaluate(pipeline, settings, facts, Learned.of_model(local_folder(model)))
     if ledger:
         names = ("tasks", "limit", "seed", "temperature")
         made = {name: getattr(settings, name) for name in names} | {"tasks": list(settings.tasks)}

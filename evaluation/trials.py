@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class TrialSet:
     audit: Audit
     shards: str  # fingerprint of the split's shards
     constant: str | None = None  # the commonest sentence that the train split says of `majority`
+    recordings: dict[str, frozenset[str]] = field(default_factory=dict)  # SUBJECT/RECORDING of each split, all of it
 
     @property
     def clusters(self) -> np.ndarray:
@@ -163,6 +164,7 @@ def load_trials(folder: Path, split: str, limit: int | None, seed: int, baseline
         constant=_commonest(
             text for meta in metas["train"] if majority and answer_of(meta) == majority for text in meta["texts"]
         ),
+        recordings={name: frozenset(f"{m['subject']}/{m['recording']}" for m in of) for name, of in metas.items()},
     )
 
 

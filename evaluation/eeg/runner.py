@@ -11,10 +11,12 @@ import torch
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import read_json
+from neuroleon.common.learned import Learned
 from neuroleon.evaluation.eeg.found import SetFacts, TokenizerReport
 from neuroleon.evaluation.eeg.parts import MEASURES, Run
 from neuroleon.evaluation.eeg.report import write_tokenizer_report
 from neuroleon.evaluation.eeg.sets import MeasuredSet, channel_counts, n_recordings
+from neuroleon.evaluation.known import known_recordings
 from neuroleon.evaluation.ledger import USES, Ledger
 from neuroleon.evaluation.report import require_free
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
@@ -53,19 +55,26 @@ class TokenizerEvaluation:
 
 
 def evaluate_tokenizer(
-    tokenizer: EEGTokenizer, settings: TokenizerEvaluation, facts: dict[str, Any], trained: frozenset[str] | None
+    tokenizer: EEGTokenizer,
+    settings: TokenizerEvaluation,
+    facts: dict[str, Any],
+    trained: frozenset[str] | None,
+    learned: Learned | None = None,
 ) -> TokenizerReport:
-    """Measure `tokenizer`; `facts` head the report, `trained` names the sets that it was trained on, where known.
+    """Measure `tokenizer`; `facts` head the report, `trained` names the sets that it was trained on and `learned` their
+    recordings, where known.
 
     Every set is read and audited before anything is measured.
 
     Raises:
-        DataError: a set is damaged or leaks between splits.
+        DataError: a set is damaged or leaks between splits or out of training.
         ConfigError: two folders hold one set, or a set was preprocessed otherwise than the tokenizer expects.
     """
     sets = [
         MeasuredSet(tokenizer, folder, settings.split, settings.limit, settings.seed) for folder in settings.samples
     ]
+    for measured, folder in zip(sets, settings.samples, strict=True):
+        known_recordings(learned, measured.scored, folder)  # refuses what the tokenizer was trained on
     names = [measured.recipe for measured in sets]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"samples: two folders hold the set {twice[0]!r}; give each set once")
@@ -155,7 +164,7 @@ def evaluate_tokenizer_folder(folder: Path, settings: TokenizerEvaluation, out: 
         "windows of a set, at most": settings.limit,
         "seed": settings.seed,
     }
-    report = evaluate_tokenizer(tokenizer, settings, facts, trained)
+    report = evaluate_tokenizer(tokenizer, settings, facts, trained, Learned.read(folder))
     if ledger:
         made = {"parts": list(settings.parts), "limit": settings.limit, "seed": settings.seed}
         said = ledger.write(tokenizer.fingerprint, [(one.recipe, one.shards) for one in report.sets], made)

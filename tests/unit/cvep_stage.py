@@ -46,7 +46,7 @@ def records(n_chans: int = N_CHANS, n: int = 24) -> list[dict[str, Any]]:
         kept = n_chans - 2 * (i % 4 == 3)
         told: dict[str, Any] = {
             "ch_names": names[:kept], "positions": electrode_positions(names[:kept]).tolist(), "sfreq": 200.0,
-            "scale_uV": 10.0, "subject": str(i % 2), "recording": f"r{i % 4}", "label": None,
+            "scale_uV": 10.0, "recipe": "cvep", "subject": str(i % 2), "recording": f"r{i % 4}", "label": None,
         }  # fmt: skip
         if i % 6:
             track = np.resize(codes[ord(labels[i]) - ord("A")], 400).astype(float).tolist()

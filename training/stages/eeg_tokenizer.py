@@ -30,6 +30,7 @@ from neuroleon.tokenizers.eeg.losses import reconstruction_losses
 from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches, whole_steps
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import RunConfig
+from neuroleon.training.learned import learned_from
 from neuroleon.training.model_card import shared_preprocess
 from neuroleon.training.stage import Examples
 from neuroleon.training.stages.eeg_evidence import fit_evidence
@@ -337,6 +338,7 @@ class EEGTokenizerStage:
         tokenizer = EEGTokenizer(self.config.network, self.preprocess, network)
         tokenizer = tokenizer.calibrated(self.mixture.held_out(CALIBRATION_WINDOWS)).with_levels(levels)
         tokenizer.write(folder)
+        learned_from(self.config.data.samples).write(folder)
         by_split = {self.mixture.train[name].reader.fingerprint: folds for name, folds in self.mixture.folds.items()}
         without_folds = (tokenizer.reading(evidence) for evidence in _checked(module).without_folds)
         CrossFit(tuple(without_folds), by_split).save(folder)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import MANIFEST, sha256_file, sha256_json, verify_folder, write_atomic, write_json
+from neuroleon.common.learned import Learned
 from neuroleon.data_pipeline.causal_mask import Masking
 from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, TokenFolder, TokenRecord
 from neuroleon.data_pipeline.order import WINDOW
@@ -31,6 +32,7 @@ from neuroleon.tokenizers.document import Document, Rendered, parse, prompt, ren
 from neuroleon.tokenizers.eeg.cross_fit import copy_without_folds
 from neuroleon.tokenizers.tasks import TASKS, Task
 from neuroleon.tokenizers.vocabulary import Vocabulary
+from neuroleon.training.learned import learned_from
 from neuroleon.training.model_card import SampleSet, model_card, shared_preprocess
 from neuroleon.training.stage import Examples
 
@@ -265,10 +267,16 @@ class _TransformerStage:
         sets = {one.folder.name: one.labels() for one in self._sets if one.preprocess is not None}
         save_labels({name: labels for name, labels in sets.items() if labels.labels}, folder)
         n_parameters = sum(p.numel() for p in module.parameters())
+        if learned := self._learned():
+            learned.write(folder)
         card = model_card(
             [s.recipe for s in self._sets], [t.name for t in self._tasks], self.validate(module), n_parameters
         )
         write_atomic(folder / "README.md", card)
+
+    def _learned(self) -> Learned | None:
+        """The recordings that the weights know; None where a model they come from does not say its own."""
+        return learned_from(one.folder.address for one in self._sets if one.preprocess is not None)
 
 
 class PretrainStage(_TransformerStage):
@@ -304,6 +312,10 @@ class FinetuneStage(_TransformerStage):
     def fingerprint(self) -> str:
         """sha256 over the data and the model it starts from."""
         return sha256_json({"data": super().fingerprint, "init": sha256_file(self._init / MANIFEST)})
+
+    def _learned(self) -> Learned | None:
+        before, now = Learned.read(self._init), super()._learned()
+        return before and now and before | now
 
     def build(self) -> nn.Module:
         module = load_model(self._init)

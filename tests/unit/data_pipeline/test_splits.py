@@ -67,6 +67,19 @@ def test_last_of_group() -> None:
     assert assign(sources("a/0/r1", "a/1/r2", "a/2/r3"), SplitRule(last_of="subject"))["r3"] == "test"
 
 
+def test_folds_go_through_the_recordings_in_a_circle() -> None:
+    """Of folds as many as there are recordings, each is for test once and for validation once."""
+    recordings = sources("a/0/r1", "a/0/r2", "a/0/r3", "a/0/r4", "b/0/r5", "b/0/r6", "b/0/r7", "c/0/r8", "c/0/r9")
+    of_fold = [assign(recordings, SplitRule(last_of="group", fold=fold)) for fold in range(12)]
+    assert of_fold[1] | {"r8": "test", "r9": "train"} == of_fold[1]
+    assert [of_fold[1][f"r{k}"] for k in (1, 2, 3, 4)] == ["train", "validation", "test", "train"]
+    for source in recordings:
+        n = sum(other.subject == source.subject for other in recordings)
+        tested = [found[source.recording] == "test" for found in of_fold]
+        assert sum(tested[:n]) == 1, source
+        assert tested[:n] == tested[n : 2 * n] or 2 * n > 12, "from there on they come again"
+
+
 @given(NAMES)
 def test_last_of_deals_out_every_recording(names: list[tuple[str, str, str]]) -> None:
     all_of = [Source(subject=s, group=g, recording=f"{s}{g}{r}") for s, g, r in names]
@@ -85,6 +98,8 @@ def test_last_of_deals_out_every_recording(names: list[tuple[str, str, str]]) ->
         {"last_of": "group", "train": ("a",)},
         {"last_of": "week"},
         {"last_of": "group", "by": "subject"},
+        {"by": "subject", "train": ("a",), "fold": 1},
+        {"last_of": "group", "fold": -1},
     ],
 )
 def test_contradicting_rules_are_refused(options: dict) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import atomic_folder
+from neuroleon.common.learned import Learned
 from neuroleon.signals.montage import electrode_positions
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.signals.window import Window
@@ -287,7 +288,9 @@ def test_it_learns_shows_what_it_restores_and_exports_a_tokenizer(cvep: Path, tm
         made.export(module, temporary)
     tokenizer = EEGTokenizer.load(tmp_path / "eeg")
     assert tokenizer.preprocess == Preprocess()
-    first = records()[0]
+    learned, first = Learned.read(tmp_path / "eeg"), records()[0]
+    assert learned is not None
+    assert f"{first['json']['subject']}/{first['json']['recording']}" in learned.train[first["json"]["recipe"]]
     names, eeg = tuple(first["json"]["ch_names"]), first["npy"].astype(np.float32)
     window = Window(eeg, names, electrode_positions(names), scale_uV=1.0)
     (tokens,) = tokenizer.encode_windows([window])

@@ -1,6 +1,7 @@
 """The transformer's stages on a small data set with a planted code: the frequency of a window says what was seen."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -13,8 +14,11 @@ from tiny_documents import write_documents
 from neuroleon import sample as sample_cli
 from neuroleon import train as cli
 from neuroleon.common.errors import ConfigError
-from neuroleon.common.files import read_json, verify_folder
+from neuroleon.common.files import MANIFEST, read_json, sha256_file, verify_folder, write_json
+from neuroleon.common.learned import FILE, Learned
 from neuroleon.data_pipeline import remote
+from neuroleon.data_pipeline.shards import ShardReader
+from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.model.config import ModelConfig
 from neuroleon.retrieval.memory import Retrieval
@@ -137,6 +141,41 @@ def test_finetune_starts_from_the_run_and_counts_only_answers(
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (final, pretrained / "final")]
     assert sizes[0] < 0.6 * sizes[1], "half precision"
     NeuroleonPipeline.load(final)
+
+
+def test_a_model_names_the_recordings_it_knows_and_those_of_the_model_before_it(
+    data: DocumentsConfig, pretrained: Path, tmp_path: Path
+) -> None:
+    (name,) = (Path(folder).name for folder in data.samples)
+    told = Learned.read(pretrained / "final")
+    read = {
+        split: {f"{r['json']['subject']}/{r['json']['recording']}" for r in ShardReader(data.samples[0], split)}
+        for split in SPLITS
+    }
+    assert told == Learned(train={name: frozenset(read["train"])}, validation={name: frozenset(read["validation"])}), (
+        "and nothing of the test split"
+    )
+    before = shutil.copytree(pretrained / "final", tmp_path / "before")
+    other = Learned(train={"other": frozenset({"s9/r9"})}, validation={})
+    other.write(before)
+    _renew_manifest(before)
+    stage = FinetuneStage(FinetuneConfig(data=data, init=before), seed=0)
+    (tmp_path / "model").mkdir()
+    with torch.no_grad():
+        stage.export(stage.build().eval(), tmp_path / "model")
+    assert Learned.read(tmp_path / "model") == told | other
+    (before / FILE).unlink()
+    _renew_manifest(before)
+    stage = FinetuneStage(FinetuneConfig(data=data, init=before), seed=0)
+    (tmp_path / "from unknown").mkdir()
+    with torch.no_grad():
+        stage.export(stage.build().eval(), tmp_path / "from unknown")
+    assert Learned.read(tmp_path / "from unknown") is None, "of half it would be a false assurance"
+
+
+def _renew_manifest(folder: Path) -> None:
+    listed = [name for name in read_json(folder / MANIFEST) if (folder / name).is_file()]
+    write_json(folder / MANIFEST, {name: sha256_file(folder / name) for name in listed})
 
 
 def test_what_does_not_belong_together_is_refused(data: DocumentsConfig) -> None:
