@@ -4,6 +4,7 @@ python evaluate.py --model DIR --samples DIR ... --out DIR                a mode
 python evaluate.py tokenizer --tokenizer DIR --samples DIR ... --out DIR  an EEG tokenizer
 python evaluate.py compare REPORT_A REPORT_B [--out DIR]                  two reports of models
 python evaluate.py seeds REPORT REPORT ... [--out DIR]                    models that differ in their seed alone
+python evaluate.py folds REPORT REPORT ... [--out DIR]                    models tested on other recordings each
 """
 
 import sys
@@ -179,6 +180,20 @@ def seeds_parser() -> ArgumentParser:
     return parser
 
 
+def folds_parser() -> ArgumentParser:
+    """The command line of reports of cross-validation."""
+    parser = ArgumentParser(
+        prog="evaluate.py folds",
+        exit_on_error=False,
+        formatter_class=RawDescriptionHelpFormatter,
+        description="The reports of cross-validation over recordings (prepare.py samples --fold) read as one: numbers\n"
+        "of every recording by a model that never saw it, with intervals over recordings.",
+    )
+    parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="folders that evaluate.py wrote")
+    parser.add_argument("--out", type=Path | None, default=None, help="folder for folds.html, .md and .json")
+    return parser
+
+
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Any:
     """Read the command line.
 
@@ -279,6 +294,14 @@ def seeds_of_reports(argv: Sequence[str]) -> None:
     show("seeds", partial(over_seeds, given.reports), page_of, given.out)
 
 
+def folds_of_reports(argv: Sequence[str]) -> None:
+    """Reports of models that were tested on other recordings each."""
+    given = parse(folds_parser(), argv)
+    from neuroleon.evaluation.folds import over_folds, page_of
+
+    show("folds", partial(over_folds, given.reports), page_of, given.out)
+
+
 def show(stem: str, find: Callable[[], Any], page_of: Callable[[Any], Sequence[Any]], out: Path | None) -> None:
     """Print what is found in several reports, and write it where that is wanted."""
     from neuroleon.evaluation.page import as_markdown
@@ -308,6 +331,7 @@ COMMANDS = {
     "baselines": Command(evaluate_baselines, "the methods of the field on the same sets, under several splits"),
     "compare": Command(compare_reports, "two reports of models: what got better or worse beyond the intervals"),
     "seeds": Command(seeds_of_reports, "reports of models trained in the same way from other seeds: mean and spread"),
+    "folds": Command(folds_of_reports, "reports of cross-validation over recordings, read as one"),
 }
 
 

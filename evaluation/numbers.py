@@ -10,6 +10,8 @@ from neuroleon.evaluation.record import NAME, read_record
 from neuroleon.evaluation.stats import Estimate
 
 Key = tuple[str, ...]  # set, split, task, metric
+LABEL = ("eeg2label", "accuracy, generated label")
+MUST_AGREE = ("taught sets", "split", "limit", "seed", "text sampling", "picture sampling", "network of pictures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,28 @@ def read_numbers(folder: Path) -> ReadReport:
         raise DataError(
             f"{folder / NAME}: a part is missing or not what it should be ({error!r}); evaluate the model again"
         ) from None
+
+
+def require_alike(folders: Sequence[Path], reports: Sequence[ReadReport]) -> None:
+    """Refuse reports that are not of several models, evaluated in the same way.
+
+    Raises:
+        DataError: of one model twice, of a model that is not named, or of other settings.
+    """
+    first, models = reports[0], dict[str, Path]()
+    for folder, report in zip(folders, reports, strict=True):
+        model = report.facts.get("fingerprint")
+        if model is None:
+            raise DataError(f"{folder}: does not say of which model it is (fingerprint); evaluate the model again")
+        if model in models:
+            raise DataError(f"{models[model]} and {folder}: of one and the same model ({model[:12]}), not of two")
+        models[model] = folder
+        for name in MUST_AGREE:
+            if report.facts.get(name) != first.facts.get(name):
+                raise DataError(
+                    f"{folder}: {name} is {report.facts.get(name)!r}, in {folders[0]} it is {first.facts.get(name)!r}; "
+                    "give reports of models that were trained and evaluated in the same way"
+                )
 
 
 def _walk(record: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:

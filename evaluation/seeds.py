@@ -14,13 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from neuroleon.common.errors import DataError
-from neuroleon.evaluation.numbers import Key, Number, ReadReport, read_numbers
+from neuroleon.evaluation.numbers import LABEL, Key, Number, ReadReport, read_numbers, require_alike
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
 from neuroleon.evaluation.stats import LEVEL, Estimate, bootstrap_ci, bootstrap_share
 from neuroleon.evaluation.words import estimate, number
 
-MUST_AGREE = ("taught sets", "split", "limit", "seed", "text sampling", "picture sampling", "network of pictures")
-LABEL = ("eeg2label", "accuracy, generated label")
 ABOVE = {"higher": "above shuffled", "lower": "below shuffled"}  # better when it is ...: the verdict that is wanted
 
 
@@ -105,20 +103,9 @@ def _sets(report: ReadReport) -> list[str]:
 
 
 def _check(folders: Sequence[Path], reports: Sequence[ReadReport]) -> None:
-    first, models = reports[0], dict[str, Path]()
+    require_alike(folders, reports)
+    first = reports[0]
     for folder, report in zip(folders, reports, strict=True):
-        model = report.facts.get("fingerprint")
-        if model is None:
-            raise DataError(f"{folder}: does not say of which model it is (fingerprint); evaluate the model again")
-        if model in models:
-            raise DataError(f"{models[model]} and {folder}: of one and the same model ({model[:12]}), not of two seeds")
-        models[model] = folder
-        for name in MUST_AGREE:
-            if report.facts.get(name) != first.facts.get(name):
-                raise DataError(
-                    f"{folder}: {name} is {report.facts.get(name)!r}, in {folders[0]} it is {first.facts.get(name)!r}; "
-                    "give reports of models that were trained and evaluated in the same way"
-                )
         for place in report.shards.keys() & first.shards.keys():
             if report.shards[place] != first.shards[place]:
                 raise DataError(

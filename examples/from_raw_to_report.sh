@@ -1,25 +1,30 @@
 #!/usr/bin/env bash
 # From raw recordings to an evaluation report, by the documented commands only. models/default was made by them.
 #
-#   examples/from_raw_to_report.sh [--short | --restricted] [--seed N] [DATA] [OUT]
+#   examples/from_raw_to_report.sh [--short | --restricted] [--seed N] [--fold K] [DATA] [OUT]
 #
 # --short: two sets and a few steps, to see that the path works (minutes); the model knows nothing then.
 # --restricted: the sets whose licence lets nobody pass their weights on (ssvep40, vep_edf): docs/results/restricted.
 # --seed: of everything that is trained (0; another one goes to runs/KIND-N). `evaluate.py seeds` puts their reports
 # beside each other.
+# --fold: of the sets with several recordings of a person (muse_*), test the recording so many before the last (0; another
+# one goes to runs/KIND-foldK). `evaluate.py folds` reads the reports of all folds as one.
 # Every step can be repeated: what is finished is not done again, and training goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-kind=default seed=0
+kind=default seed=0 fold=0
 while [[ "${1:-}" == --* ]]; do
   case "$1" in
     --short | --restricted) kind=${1#--}; shift ;;
     --seed) seed=${2-}; shift; shift || true ;;
+    --fold) fold=${2-}; shift; shift || true ;;
     *) echo "$1 is no option; see the first lines of $0" >&2; exit 2 ;;
   esac
 done
 [[ "$seed" =~ ^[0-9]+$ ]] || { echo "--seed '$seed': expected a whole number" >&2; exit 2; }
-data=${1:-../shared/data} out=${2:-runs/$kind$([ "$seed" = 0 ] || echo "-$seed")} python=${PYTHON:-python}
+[[ "$fold" =~ ^[0-9]+$ ]] || { echo "--fold '$fold': expected a whole number" >&2; exit 2; }
+run=$kind$([ "$seed" = 0 ] || echo "-$seed")$([ "$fold" = 0 ] || echo "-fold$fold")
+data=${1:-../shared/data} out=${2:-runs/$run} python=${PYTHON:-python}
 
 sets=(cvep20 ssvep_exo muse_gratings muse_flicker muse_p300 muse_field eegmat)
 eeg_only=(muse_n170 muse_go_no_go uci_smni eegmmidb)  # these teach the EEG tokenizer alone
@@ -59,9 +64,10 @@ if [[ " ${eeg_only[*]} " == *" eegmmidb "* ]]; then  # two of its files were cop
   done
 fi
 for set in "${sets[@]}" "${eeg_only[@]}"; do
-  from=$data
+  from=$data turn=()
   [ "$set" = eegmmidb ] && from=$out/repaired
-  $python prepare.py samples --recipe "$set" --data "$from" --out "$out/samples"
+  [[ "$set" == muse_* ]] && turn=(--fold "$fold")
+  $python prepare.py samples --recipe "$set" --data "$from" --out "$out/samples" "${turn[@]}"
 done
 $python train.py text-tokenizer --config configs/text-tokenizer.yaml --seed "$seed" --samples "$samples" \
   --out "$out/text" --export "$out/tokenizers/text"

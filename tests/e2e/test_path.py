@@ -25,7 +25,8 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not on this machine")
 def test_from_raw_files_to_a_report(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHON": sys.executable, "PATH": os.environ["PATH"]}
-    script = ["bash", "examples/from_raw_to_report.sh", "--short", "--seed", "3", str(DATA), str(tmp_path / "run")]
+    script = ["bash", "examples/from_raw_to_report.sh", "--short", "--seed", "3", "--fold", "1"]
+    script += [str(DATA), str(tmp_path / "run")]
     done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
@@ -39,9 +40,17 @@ def test_from_raw_files_to_a_report(tmp_path: Path) -> None:
     model = tmp_path / "run" / "model" / "final"
     assert (model / "manifest.json").is_file()
     assert json.loads((model / "training.json").read_text())["settings"]["seed"] == 3
+    # the recordings that this fold learned from are for test in the recipe's own split: no number of them is given
+    for_all = ("--data", str(DATA), "--out", str(tmp_path / "unfolded"))
+    assert run("prepare.py", "samples", "--recipe", "muse_flicker", *for_all).returncode == 0
+    score = ("--samples", str(tmp_path / "unfolded" / "muse_flicker"), "--out", str(tmp_path / "leak"))
+    leak = run("evaluate.py", "--model", str(model), *score, "--tasks", "eeg2label", "--limit", "6")
+    assert leak.returncode != 0
+    assert "the model learned from 2 of the 2 recordings of split 'test'" in leak.stderr
+    assert not (tmp_path / "leak").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--seed", "three"], ["--seed"], ["--sed", "3"]])
+@pytest.mark.parametrize("wrong", [["--seed", "three"], ["--seed"], ["--fold", "-1"], ["--sed", "3"]])
 def test_the_script_refuses_what_it_does_not_know(wrong: list[str]) -> None:
     script = ["bash", "examples/from_raw_to_report.sh", *wrong]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=60)
