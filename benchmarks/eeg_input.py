@@ -11,9 +11,10 @@ and differ in what stands at the place of an EEG id:
 - latents: the tokenizer's numbers of the step before they are quantized, at each of its ids;
 - both: codebook plus latents;
 
-and, with the codebook: one tokenization of each training trial instead of four (three of them augmented); the
-tokenizer of all trials for training trials too, instead of what was fitted without them; and first half of the steps
-more on the EEG alone, of all sets and without labels.
+and, with the codebook: columns of its vectors scaled alike, where the project's scales those of a part together; one
+tokenization of each training trial instead of four (three of them augmented); the tokenizer of all trials for training
+trials too, instead of what was fitted without them; and first half of the steps more on the EEG alone, of all sets and
+without labels.
 
 Each is asked, on windows of the validation split, for the likeliest label: its accuracy, log2 p of the true one among
 the set's less what the best constant answer has (bits above chance), and its accuracy under the EEG of another window
@@ -60,6 +61,7 @@ class Setting:
     """One row of the table."""
 
     ids: str = "codebook"  # how ids are embedded: `codebook`, or `free` rows
+    alike: bool = False  # every column of the codebook's vectors has the same variance
     latents: str = "no"  # `no`, `instead` of the ids' vectors, or `beside` them
     variants: int = VARIANTS
     cross_fit: bool = True
@@ -71,6 +73,7 @@ SETTINGS = {
     "codebook": Setting(),
     "latents": Setting(latents="instead"),
     "both": Setting(latents="beside"),
+    "codebook, columns alike": Setting(alike=True),
     "codebook, one tokenization": Setting(variants=1),
     "codebook, no cross-fit": Setting(cross_fit=False),
     "codebook, EEG alone before": Setting(unlabelled=0.5),
@@ -147,6 +150,12 @@ class HeardEEG(nn.Module):
         return torch.where(known[..., None], said if self.where == "instead" else vectors + said, vectors)
 
 
+def _alike(table: Tensor, n_slots: int) -> Tensor:
+    """A codebook's table with every column scaled so that its sum over the slots of a step has variance 1."""
+    variance = table.reshape(n_slots, -1, table.shape[1]).square().mean(dim=1).sum(dim=0)
+    return table / torch.where(variance > 0, variance, 1).sqrt()
+
+
 class Trained:
     """A small transformer in one of the settings."""
 
@@ -157,6 +166,9 @@ class Trained:
         tables = {eeg.start: torch.as_tensor(tokenizers.eeg.codebook)} if setting.ids == "codebook" else {}
         config = ModelConfig(dropout=0.1)
         self.model = Neuroleon(config, self.vocabulary.size, tables, {eeg.start: eeg.tokens} if tables else None)
+        if setting.alike:
+            (book,) = self.model.embed.codebooks
+            book.table = _alike(book.table, eeg.tokens)
         known = np.concatenate([w.latents[0] for one in sets for w in one.windows["train"]])
         self.embed = HeardEEG(self.model.embed, known, config, setting.latents)
         self.model.embed = self.embed  # type: ignore[assignment]
