@@ -29,7 +29,7 @@ def parser() -> ArgumentParser:
     samples.add_argument(
         "--fold",
         type=int | None,
-        help="for cross-validation, where the recipe has split.last_of: test is the recording so many before the last",
+        help="for cross-validation, of a recipe with split.last_of: K tests the K-th recording before the last",
     )
     tokens = ArgumentParser(description="Tokenize sample shards with trained tokenizers.", allow_abbrev=False)
     tokens.add_argument(
@@ -98,7 +98,10 @@ def run_samples(options: Namespace) -> None:
 
     recipe = load_recipe(options.recipe)
     if options.fold is not None:
-        recipe = replace(recipe, split=replace(recipe.split, fold=options.fold))
+        try:
+            recipe = replace(recipe, split=replace(recipe.split, fold=options.fold))
+        except ConfigError as error:
+            raise ConfigError(f"--fold, recipe {recipe.name}: {error}") from None
     print(prepare_samples(recipe, options.data, options.out, _launch(options), options.key))
 
 

@@ -42,12 +42,14 @@ def index_shards(
     _require_ours(folder)
     split_of = _find(folder, globs)
     with TemporaryDirectory(prefix=".index-", dir=folder) as made:
-        _write_indexes(folder, split_of, tuple(required), Path(made))
+        has_eeg = _write_indexes(folder, split_of, tuple(required), Path(made))
         for name in split_of:
             index_path(Path(made) / name).replace(index_path(folder / name))
     write_json(folder / RECIPE, _recipe(folder.name, licence))
     indexes = [index_path(folder / name) for name in split_of]
-    return dict(write_manifest(folder, indexes, name=folder.name, licence=licence, imported=True)["n_samples"])
+    # of EEG that was taken in nobody has listed the recordings
+    facts = {"name": folder.name, "licence": licence, "imported": True, "recordings": None if has_eeg else {}}
+    return dict(write_manifest(folder, indexes, **facts)["n_samples"])
 
 
 def _require_ours(folder: Path) -> None:
@@ -62,9 +64,10 @@ def _require_ours(folder: Path) -> None:
         raise DataError(f"{path}: not of `prepare.py index`, and it would be lost; move it away first")
 
 
-def _write_indexes(folder: Path, split_of: Mapping[str, str], required: tuple[str, ...], out: Path) -> None:
-    """The index of each shard, under the same name in `out`."""
+def _write_indexes(folder: Path, split_of: Mapping[str, str], required: tuple[str, ...], out: Path) -> bool:
+    """The index of each shard, under the same name in `out`; whether any sample has EEG."""
     shared: tuple[str, ...] | None = None
+    has_eeg = False
     for name, split in tqdm(split_of.items(), unit="shard", desc=folder.name):
         tar = folder / name
         index = make_index(tar, tar.name, split, required)
@@ -76,7 +79,9 @@ def _write_indexes(folder: Path, split_of: Mapping[str, str], required: tuple[st
             shared = shared or tuple(sorted(index["members"][0][1]))
             _require(tar, index, shared, exactly=True)
             index["required"] = list(shared)
+        has_eeg |= any("npy" in places for _, places in index["members"])
         write_json(index_path(out / name), index)
+    return has_eeg
 
 
 def _find(folder: Path, globs: Mapping[str, Sequence[str]]) -> dict[str, str]:

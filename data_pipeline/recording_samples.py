@@ -37,6 +37,7 @@ class RecordingSamples:
         self._pairing = Pairing(recipe, folder, secret)
         self._pseudonym = Pseudonyms(recipe.name, secret)
         self.required = ("json", "png") if recipe.source.reader == "pictures" else ("json", "npy")
+        self.recordings: set[str] = set()  # SUBJECT/RECORDING of those that gave EEG, pseudonyms
         self.labels: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.unlabelled: Counter[str] = Counter()  # event codes: free text, for the screen alone, never stored
@@ -140,6 +141,7 @@ class RecordingSamples:
             "scale_uV": float(window.scale_uV),
             "onset_s": round(float(onset_s), 6),
         }
+        self.recordings.add(f"{record['json']['subject']}/{record['json']['recording']}")
         if window.background is not None:
             record["json"]["background"] = list(window.background)
         if self.recipe.stimulus and event:

@@ -32,7 +32,7 @@ from neuroleon.data_pipeline.splits import SPLITS, assign
 
 RECORDINGS_PER_SHARD = 8
 PICTURES_PER_SHARD = 500
-FORMAT = 4  # raised when the same recipe and files would give other samples, or another state
+FORMAT = 5  # raised when the same recipe and files would give other samples, or another state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +176,7 @@ def make_shard(task: Task) -> Counter[str]:
         {
             "fingerprint": fingerprint,
             **{name: index[name] for name in ("sha256", "bytes", "n_samples")},
+            "recordings": sorted(maker.recordings),
             "labels": dict(sorted(maker.labels.items())),
             "label_texts": maker.label_texts,
             "pictures": {label: sorted(keys) for label, keys in sorted(maker.pictures.items())},
@@ -211,6 +212,7 @@ def _report(
     excluded: int,
 ) -> Report:
     samples: Counter[str] = Counter()
+    recordings: dict[str, list[str]] = {split: [] for split in SPLITS}
     shown: dict[str, set[str]] = {split: set() for split in SPLITS}
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
@@ -218,6 +220,7 @@ def _report(
     failures = list(failures)
     for task, state in zip(tasks, states, strict=True):
         samples[task.split] += state["n_samples"]
+        recordings[task.split] += state["recordings"]
         shown[task.split].update(state["shown"])
         labels[task.split].update(state["labels"])
         left_out.update(state["left_out"])
@@ -231,6 +234,7 @@ def _report(
         tasks=len(tasks),
         skipped_tasks=skipped,
         samples=dict(samples),
+        recordings={split: sorted(found) for split, found in recordings.items()},
         labels={split: dict(counts) for split, counts in labels.items()},
         left_out=left_out,
         failures=failures,
@@ -286,6 +290,6 @@ def _write_facts(recipe: Recipe, out: Path, report: Report, states: list[dict[st
         left_out=dict(report.left_out),
         recordings_not_read=len(report.failures),
         recordings_excluded=report.excluded,
-        fold=recipe.split.fold,
+        recordings=report.recordings,
         shared_samples=report.shared_samples,
     )

@@ -17,13 +17,14 @@ class Report:
 
     `left_out` counts windows or pictures by reason, `unlabelled` windows of this run by the code of their
     event, `pseudonyms` what keys them: a secret (`keyed`) or the `recipe`'s name alone; `shared` are recordings of one
-    split that share samples.
+    split that share samples; `recordings` are those of each split that gave EEG, SUBJECT/RECORDING.
     """
 
     recipe: str
     tasks: int
     skipped_tasks: int
     samples: dict[str, int]
+    recordings: dict[str, list[str]]
     labels: dict[str, dict[str, int]]
     left_out: Counter[str]
     failures: list[Failure]

@@ -30,8 +30,8 @@ class SplitRule:
         last_of: instead of patterns. Inside every `subject`, or every `group` of every subject, the last recording by
             name is for test and the one before it for validation; of two, the last is for test; one alone is
             for training.
-        fold: with `last_of`, for cross-validation over recordings: not the last but the one so many before it is for
-            test, and so on, in a circle.
+        fold: with `last_of`, for cross-validation: 0 tests the last recording, K the K-th before it, in a circle; the
+            one before the tested one is for validation.
         exclude: recordings, as `subject/group/recording` patterns, that are left out, such as copies of others.
     """
 

@@ -69,6 +69,7 @@ class Audit:
         neighbours: how labels follow each other in the evaluated split; None where the cutting of windows is not known.
         filter_reach_s: how far preprocessing spreads an instant; None where it is not known.
         blocks: random labels per block, for confounded sets.
+        apart: whether it was checked that the model learned from no recording of the split (`known.py`).
     """
 
     split_by: str
@@ -80,6 +81,7 @@ class Audit:
     neighbours: Neighbours | None = None
     filter_reach_s: float | None = None
     blocks: BlockTest | None = None
+    apart: bool = False
 
 
 def audit_splits(

@@ -1,10 +1,11 @@
 """Models of cross-validation over recordings: each tested on recordings that it never saw, all of them read as one.
 
 A split has few recordings, and trials of one are alike: an interval over trials says nothing of the next recording. Of
-folds (`prepare.py samples --fold`) every recording is for test once, so that numbers here have intervals over
+folds (`prepare.py samples --fold`) every recording is for test in turn, so that numbers here have intervals over
 recordings, which are drawn whole (cluster bootstrap: Davison and Hinkley 1997, section 3.8).
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from neuroleon.common.errors import DataError
+from neuroleon.evaluation.baselines.run import BEST
 from neuroleon.evaluation.numbers import LABEL, Key, Number, ReadReport, read_numbers, require_alike
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
 from neuroleon.evaluation.rows import LABEL_BITS
@@ -25,8 +27,8 @@ class OverFolds:
 
     Attributes:
         is_primary: its p is corrected for all primary numbers of a report.
-        folds: the number of each fold.
-        shuffled: under shuffled EEG, over the windows of all folds; absent where a fold lacks this control.
+        folds: the number of each report.
+        shuffled: under shuffled EEG, over the windows of all folds; absent where a report lacks this control.
         recordings: SUBJECT/RECORDING -> the number of its windows.
     """
 
@@ -41,9 +43,9 @@ class OverFolds:
 
 @dataclass(frozen=True, kw_only=True)
 class SetOverFolds:
-    """One set and split: how many windows each recording has, the numbers of the model, and the accuracy of the methods
-    of the field that every fold asked; `share` is what the model's labels have of the best one's accuracy, where
-    there is one."""
+    """One set and split: how many windows each recording has, the numbers of the models, and the accuracy of the
+    methods of the field that every fold asked, the best first; `share` is what the models' labels have of the best
+    one's accuracy, where there is one."""
 
     place: Key
     windows: dict[str, int]
@@ -54,7 +56,7 @@ class SetOverFolds:
 
 @dataclass(frozen=True, kw_only=True)
 class Folds:
-    """What reports of folds say together; `remarks` say what was left out."""
+    """What reports of folds say together; `remarks` say what was left out and what is not known."""
 
     reports: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -65,8 +67,8 @@ def over_folds(folders: Sequence[Path]) -> Folds:
     """Read reports of models, each tested on other recordings of the same sets, as one.
 
     Raises:
-        DataError: fewer than two reports, of one model twice, of other settings, without values of single windows, a
-            recording that two folds test, fewer than two recordings of a set, or a folder without a readable report.
+        DataError: fewer than two reports, of one model twice, of other settings, without values of single windows or
+            without a set in common of which they test other recordings, or a folder without a readable report.
     """
     if len(folders) < 2:
         raise DataError(f"{', '.join(map(str, folders))}: one report; give the folders of two or more, one for a fold")
@@ -81,71 +83,95 @@ def over_folds(folders: Sequence[Path]) -> Folds:
             f"{', '.join(map(str, folders))}: no set that every report has with other recordings; prepare the samples "
             "of each fold with --fold, and train and evaluate a model of each"
         )
-    every = {place: None for report in reports for place in report.shards}
-    remarks = [f"{' '.join(p)}: not in every report, left out." for p in every if p not in places]
-    remarks += [f"{' '.join(p)}: the same windows in every report, left out." for p in places if p not in turned]
     return Folds(
         reports=tuple(map(str, folders)),
-        remarks=tuple(remarks),
-        sets=tuple(_of_set(place, folders, reports) for place in turned),
+        remarks=tuple(_remarks(folders, reports, places, turned)),
+        sets=tuple(_of_set(place, reports) for place in turned),
     )
 
 
-def _of_set(place: Key, folders: Sequence[Path], reports: Sequence[ReadReport]) -> SetOverFolds:
-    recordings: dict[str, str] = {}  # of each window
-    tested: dict[str, Path] = {}
-    for folder, report in zip(folders, reports, strict=True):
-        here = {window: trial.rpartition("/")[0] for window, trial in report.trials[place].items()}
-        for recording in set(here.values()):
-            if recording in tested:
-                raise DataError(
-                    f"{tested[recording]} and {folder}: both test recording {recording} of {place[0]}; of folds each "
-                    "recording is tested once"
-                )
-            tested[recording] = folder
-        recordings |= here
-    if len(tested) < 2:
-        raise DataError(f"{folders[0]}: {place[0]} has one recording over all folds; an interval needs two or more")
+def _remarks(
+    folders: Sequence[Path], reports: Sequence[ReadReport], places: Sequence[Key], turned: Sequence[Key]
+) -> Iterator[str]:
+    yield "That the models were trained in the same way is for who gives the reports to know: it is not checked."
+    for place in dict.fromkeys(place for report in reports for place in report.shards):
+        if place not in places:
+            yield f"{' '.join(place)}: not in every report, left out."
+        elif place not in turned:
+            yield f"{' '.join(place)}: the same windows in every report, left out."
+    for place in turned:
+        name = " ".join(place)
+        if unsure := [str(f) for f, report in zip(folders, reports, strict=True) if not report.apart[place]]:
+            yield f"{name}: not checked whether the model learned from what it was tested on: {', '.join(unsure)}."
+        asked = [{key[2] for key in report.numbers if _is_method(report, key, place)} for report in reports]
+        if missing := sorted(set[str]().union(*asked) - set[str].intersection(*asked)):
+            yield f"{name}: methods that not every report has, left out: {', '.join(missing)}."
+        tested = [_recordings(report, place) for report in reports]
+        if again := {one for i, some in enumerate(tested) for other in tested[:i] for one in some & other}:
+            yield f"{name}: tested by several folds, whose values of a window are averaged: {', '.join(sorted(again))}."
+
+
+def _is_method(report: ReadReport, key: Key, place: Key) -> bool:
+    """Whether a number is the accuracy of a method of the field on a set; the choice among them is none of them."""
+    one = report.numbers[key]
+    return one.of == "method" and key[:2] == place and key[3] == "accuracy" and not key[2].startswith(f"{BEST} (")
+
+
+def _recordings(report: ReadReport, place: Key) -> set[str]:
+    return {_recording(trial) for trial in report.trials[place].values()}
+
+
+def _recording(trial: str) -> str:
+    """SUBJECT/RECORDING/NUMBER -> SUBJECT/RECORDING."""
+    return trial.rpartition("/")[0]
+
+
+def _of_set(place: Key, reports: Sequence[ReadReport]) -> SetOverFolds:
+    recordings = {window: _recording(trial) for report in reports for window, trial in report.trials[place].items()}
     shared = [key for key in reports[0].numbers if key[:2] == place and all(key in r.numbers for r in reports)]
     found = {key: [report.numbers[key] for report in reports] for key in shared}
-    numbers = {key: _over_folds(key, of, recordings) for key, of in found.items() if all(one.values for one in of)}
-    methods = [one for key, one in numbers.items() if found[key][0].of == "method" and key[3] == "accuracy"]
+    found = {key: folds for key, folds in found.items() if all(one.values for one in folds)}
+    numbers = {key: _over_folds(key, folds, recordings) for key, folds in found.items()}
+    methods = [one for key, one in numbers.items() if _is_method(reports[0], key, place)]
     methods.sort(key=lambda one: -one.mean.mean)
-    of_model = [one for key, one in numbers.items() if found[key][0].of == "model"]
+    label = found.get((*place, *LABEL))
     return SetOverFolds(
         place=place,
-        windows={one: list(recordings.values()).count(one) for one in sorted(tested)},
-        numbers=tuple(of_model),
+        windows={name: list(recordings.values()).count(name) for name in sorted(set(recordings.values()))},
+        numbers=tuple(one for key, one in numbers.items() if found[key][0].of == "model"),
         methods=tuple(methods),
-        share=_share(found.get((*place, *LABEL)), found[methods[0].where], recordings) if methods else None,
+        share=_share(label, found[methods[0].where], recordings) if label and methods else None,
     )
 
 
 def _joined(folds: Sequence[Number]) -> dict[str, float]:
-    return {window: value for one in folds for window, value in one.values.items()}
+    """The value of each window; of one that several folds were tested on, the mean."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for one in folds:
+        for window, value in one.values.items():
+            values[window].append(value)
+    return {window: float(np.mean(several)) for window, several in values.items()}
 
 
 def _over_folds(key: Key, folds: Sequence[Number], recordings: dict[str, str]) -> OverFolds:
-    values = _joined(folds)
-    clusters = np.array([recordings[window] for window in values])
-    numbers = np.array(list(values.values()))
+    joined = _joined(folds)
+    values, clusters = np.array(list(joined.values())), np.array([recordings[window] for window in joined])
     under = [one.shuffled.mean for one in folds if one.shuffled is not None]
-    n_windows = [len(one.values) for one in folds]
     return OverFolds(
         where=key,
         unit=folds[0].unit,
         is_primary=folds[0].p_holm is not None,
-        mean=bootstrap_ci(numbers, clusters),
-        shuffled=float(np.average(under, weights=n_windows)) if len(under) == len(folds) else None,
+        mean=bootstrap_ci(values, clusters),
+        shuffled=float(np.average(under, weights=[len(one.values) for one in folds]))
+        if len(under) == len(folds)
+        else None,
         folds=tuple(float(np.mean(list(one.values.values()))) for one in folds),
-        recordings={name: float(numbers[clusters == name].mean()) for name in np.unique(clusters).tolist()},
+        recordings={name: float(values[clusters == name].mean()) for name in np.unique(clusters).tolist()},
     )
 
 
-def _share(model: Sequence[Number] | None, method: Sequence[Number], recordings: dict[str, str]) -> Estimate | None:
-    """Of the method's accuracy, what the model's labels have, on the windows that both answered."""
-    if model is None:
-        return None
+def _share(model: Sequence[Number], method: Sequence[Number], recordings: dict[str, str]) -> Estimate | None:
+    """Of the method's accuracy, what the models' labels have, on the windows that both answered."""
     part, whole = _joined(model), _joined(method)
     both = [window for window in part if window in whole]
     clusters = np.array([recordings[window] for window in both])
@@ -155,13 +181,15 @@ def _share(model: Sequence[Number] | None, method: Sequence[Number], recordings:
 
 
 def page_of(found: Folds) -> list[Block]:
-    """The page: of each set how the model does beside the best method, its numbers, and those of each recording."""
+    """The page: of each set how the models do beside the best method, their numbers, and those of each recording."""
     blocks: list[Block] = [
-        Heading(1, f"Cross-validation over recordings: {len(found.reports)} folds"),
-        Bullets([*(f"fold {k}: {report}" for k, report in enumerate(found.reports, start=1)), *found.remarks]),
+        Heading(1, f"Cross-validation over recordings: {len(found.reports)} reports"),
+        Bullets([*(f"report {k}: {report}" for k, report in enumerate(found.reports, start=1)), *found.remarks]),
         Text(
-            "Every recording was tested by a model that learned from others. Intervals (95 %) are over recordings, "
-            "which are drawn whole; of few they are too narrow. Numbers without values of single windows are left out."
+            "Each model was tested on the recordings of its test split. Intervals (95 %) are over recordings, drawn "
+            "whole; of few they are too narrow, and the models share most of what they learned from. What was chosen "
+            "on the validation split of one fold was chosen on recordings that another tests. Numbers without values "
+            "of single windows are left out."
         ),
     ]
     for one in found.sets:
@@ -169,27 +197,34 @@ def page_of(found: Folds) -> list[Block]:
     return blocks
 
 
-def _section(one: SetOverFolds, n_folds: int) -> Iterator[Block]:
-    people = len({name.partition("/")[0] for name in one.windows})
+def _section(one: SetOverFolds, n_reports: int) -> Iterator[Block]:
+    people = list(dict.fromkeys(name.partition("/")[0] for name in one.windows))
     yield Heading(2, f"{one.place[0]}, split {one.place[1]}")
     n_windows, n = sum(one.windows.values()), len(one.windows)
-    yield Text(f"{n_windows} windows of {n} recordings of {people} subject{'s' * (people != 1)}.")
+    yield Text(f"{n_windows} windows of {n} recordings of {len(people)} subject{'s' * (len(people) != 1)}.")
     if one.share is not None:
         best = one.methods[0]
         yield Text(
             f"Best method of the field, chosen on these windows: {best.where[2]}, {estimate(best.mean, best.unit)}. "
             f"Labels of the models have {estimate(one.share, 'share')} of it."
         )
-    head = ("task or method", "number", "mean", "shuffled", *(f"fold {k + 1}" for k in range(n_folds)))
+    head = ("task or method", "number", "mean", "shuffled", *(f"report {k + 1}" for k in range(n_reports)))
     yield Table(head, [_row(row) for row in (*one.numbers, *one.methods)])
-    shown = [row for row in one.numbers if row.where[2:] in (LABEL, (LABEL[0], LABEL_BITS))]
-    shown += one.methods[:1]
-    columns = [f"{row.where[2]}: {row.where[3]}" for row in shown]
-    rows = [
-        [*name.split("/"), str(n), *(number(row.recordings.get(name), row.unit) for row in shown)]
-        for name, n in one.windows.items()
-    ]
-    yield Table(("subject", "recording", "windows", *columns), rows)
+    shown = [row for row in one.numbers if row.where[2:] in (LABEL, (LABEL[0], LABEL_BITS))] + list(one.methods[:1])
+    rows = []
+    for person in people:
+        own = [name for name in one.windows if name.partition("/")[0] == person]
+        if len(people) > 1:
+            rows.append([person, f"all {len(own)}", *_of_recordings(one, own, shown)])
+        rows += [[person, name.partition("/")[2], *_of_recordings(one, [name], shown)] for name in own]
+    yield Table(("subject", "recording", "windows", *(f"{row.where[2]}: {row.where[3]}" for row in shown)), rows)
+
+
+def _of_recordings(one: SetOverFolds, names: Sequence[str], shown: Sequence[OverFolds]) -> list[str]:
+    """How many windows recordings have, and the mean over them of each number shown."""
+    weights = [one.windows[name] for name in names]
+    means = [np.average([row.recordings.get(name, np.nan) for name in names], weights=weights) for row in shown]
+    return [str(sum(weights)), *(number(float(mean), row.unit) for mean, row in zip(means, shown, strict=True))]
 
 
 def _row(one: OverFolds) -> list[str]:

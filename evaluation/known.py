@@ -1,46 +1,65 @@
 """Whether a model knows what it is asked about: the recordings it says it learned from, against those of the split."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from neuroleon.common.errors import DataError
 from neuroleon.common.learned import Learned
 from neuroleon.evaluation.trials import TrialSet
 
+NOTHING: frozenset[str] = frozenset()
 
-def known_recordings(learned: Learned | None, trials: TrialSet, folder: Path) -> str:
-    """What the audit says of it, in a sentence; `learned` is None where the model does not say from what it learned,
-    `folder` is where the trials were read.
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """`sentence` is for the audit; `apart` is whether it was checked that weights learned from none of the split."""
+
+    apart: bool
+    sentence: str
+
+
+def known_recordings(learned: Learned, trials: TrialSet, folder: Path, what: str = "model") -> Known:
+    """Compare the recordings of the evaluated split, all of it, with those that the weights learned from.
+
+    Args:
+        learned: what the weights say of themselves.
+        folder: where the trials were read, for messages.
+        what: whose weights they are, for messages.
 
     Raises:
-        DataError: a recording of the split, other than `train`, is among those that the model learned from.
+        DataError: a recording of the split, other than `train`, is among those that the weights learned from.
     """
-    if learned is None:
-        return (
-            "The model does not say which recordings it learned from (an earlier version made it): that none of this "
-            "split is among them was not checked."
-        )
     here = trials.recordings[trials.split]
-    taught, chose = (of.get(trials.recipe, frozenset()) for of in (learned.train, learned.validation))
-    if not taught | chose:
-        return "The model learned from no recording of a set of this name."
+    taught, chose = (of.get(trials.recipe, NOTHING) for of in (learned.train, learned.validation))
     if trials.split == "train":
-        return f"Of {len(here)} recordings of this split, the model learned from {len(here & taught)}."
+        return Known(
+            apart=False, sentence=f"The {what} learned from {len(here & taught)} of the {len(here)} recordings."
+        )
     if both := sorted(here & taught):
         raise DataError(
-            f"{folder}: the model learned from {len(both)} of the {len(here)} recordings of split "
-            f"{trials.split!r}, such as {both[0]}; evaluate a model that was trained without them, or the samples that "
-            "it was trained with"
+            f"{folder}: the {what} learned from {len(both)} of the {len(here)} recordings of split {trials.split!r}, "
+            f"such as {both[0]}; evaluate one that was trained without them, or give the samples that this one was "
+            "trained with"
         )
-    if not (taught | chose) & frozenset().union(*trials.recordings.values()):
-        return (
-            f"The model names {len(taught | chose)} recordings of this set and this folder has none of them: other "
-            "recordings, or the same ones under other pseudonyms (--key). Whether it learned from this split is not "
-            "known."
+    unknown = f"Whether the {what} learned from recordings of this split was not checked"
+    if not learned.complete:
+        return Known(apart=False, sentence=f"{unknown}: it, or a part of it, does not say from which it learned.")
+    if not taught | chose:
+        return Known(
+            apart=True,
+            sentence=f"The {what} learned from no set of this name; the same recordings under the name of another set "
+            "were not looked for.",
         )
-    said = f"No recording of this split is among the {len(taught)} of this set that the model learned from."
+    if not (taught | chose) & NOTHING.union(*trials.recordings.values()):
+        return Known(
+            apart=False,
+            sentence=f"{unknown}: it names {len(taught | chose)} recordings of this set, and this folder has none of "
+            "them; they are others, or the same ones under other pseudonyms (--key).",
+        )
+    said = f"The {what} learned from {len(taught)} recordings of this set, and from none of this split."
     if trials.split == "test" and here & chose:
         said += (
-            f" {len(here & chose)} of {len(here)} chose its checkpoint (validation): its numbers here are a little too "
-            "good."
+            f" {len(here & chose)} of these {len(here)} chose its checkpoint (validation), so its numbers here are a "
+            "little too good."
         )
-    return said
+    return Known(apart=True, sentence=said)

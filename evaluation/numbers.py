@@ -34,7 +34,8 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadReport:
-    """What is compared of one report; `trials` (window -> trial) and `shards` are by set and split.
+    """What is compared of one report; `trials` (window -> trial), `shards` and `apart`, whether it was checked that the
+    model learned from no recording of the split, are by set and split.
 
     A report is `pairable` if it has the values of single windows.
     """
@@ -43,6 +44,7 @@ class ReadReport:
     facts: dict[str, Any]
     shards: dict[Key, str]
     trials: dict[Key, dict[str, str]]
+    apart: dict[Key, bool]
     numbers: dict[Key, Number]
 
 
@@ -60,6 +62,10 @@ def read_numbers(folder: Path) -> ReadReport:
             facts={name: value for name, value in record.items() if name not in ("format", "sets")},
             shards={place: result["shards"] for place, result in zip(places, record["sets"], strict=True)},
             trials={place: result.get("trials", {}) for place, result in zip(places, record["sets"], strict=True)},
+            apart={
+                place: result["audit"].get("apart") is True
+                for place, result in zip(places, record["sets"], strict=True)
+            },
             numbers=dict(_walk(record)),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -87,7 +87,7 @@ class Evaluation:
 def evaluate(
     model: ModelUnderTest, settings: Evaluation, facts: dict[str, Any], learned: Learned | None = None
 ) -> Report:
-    """Evaluate `model`; `facts` (which model it is) head the report, `learned` are the recordings that it knows.
+    """Evaluate `model`; `facts` (which model it is) head the report, `learned` is what it says it learned from.
 
     Every set is read and audited before the first answer is generated.
 
@@ -99,11 +99,10 @@ def evaluate(
     network = load_network(settings.network) if settings.network else packaged_network()
     before = of_folders(settings.before_samples, settings.samples)
     sets = [
-        _audited(
-            load_trials(folder, settings.split, settings.limit, settings.seed, before.get(folder)), folder, learned
-        )
+        load_trials(folder, settings.split, settings.limit, settings.seed, before.get(folder))
         for folder in settings.samples
     ]
+    sets = [_audited(trials, at, learned or Learned()) for trials, at in zip(sets, settings.samples, strict=True)]
     names = [trials.recipe for trials in sets]
     folders = dict(zip(names, settings.samples, strict=True))
     if twice := [name for name in names if names.count(name) > 1]:
@@ -146,11 +145,12 @@ def _cannot_be_controlled(trials: TrialSet) -> str | None:
     return None
 
 
-def _audited(trials: TrialSet, folder: Path, learned: Learned | None) -> TrialSet:
+def _audited(trials: TrialSet, folder: Path, learned: Learned) -> TrialSet:
     """The set with more in its audit: whether the model knows its recordings, and, where its labels are confounded with
     blocks, random labels per block."""
-    sentences = (*trials.audit.sentences, known_recordings(learned, trials, folder))
-    trials = replace(trials, audit=replace(trials.audit, sentences=sentences))
+    known = known_recordings(learned, trials, folder)
+    sentences = (*trials.audit.sentences, known.sentence)
+    trials = replace(trials, audit=replace(trials.audit, sentences=sentences, apart=known.apart))
     unit = trials.audit.confounded_by
     if unit is None or trials.split == "train":
         return trials
@@ -264,9 +264,10 @@ def evaluate_folder(model: str, settings: Evaluation, out: Path, device: str) ->
     """
     require_free(out)
     ledger = Ledger(model) if settings.split == "test" else None
-    pipeline = NeuroleonPipeline.load(model, device)
+    folder = local_folder(model)
+    pipeline, learned = NeuroleonPipeline.load(folder, device), Learned.of_model(folder)
     facts = {"model": model, "fingerprint": pipeline.fingerprint, "taught sets": sorted(pipeline.labels)}
-    report = evaluate(pipeline, settings, facts, Learned.of_model(local_folder(model)))
+    report = evaluate(pipeline, settings, facts, learned)
     if ledger:
         names = ("tasks", "limit", "seed", "temperature")
         made = {name: getattr(settings, name) for name in names} | {"tasks": list(settings.tasks)}

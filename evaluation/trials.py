@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,8 @@ class TrialSet:
     majority: str | None  # the commonest answer of the train split
     audit: Audit
     shards: str  # fingerprint of the split's shards
+    recordings: dict[str, frozenset[str]]  # SUBJECT/RECORDING of each split, all of it
     constant: str | None = None  # the commonest sentence that the train split says of `majority`
-    recordings: dict[str, frozenset[str]] = field(default_factory=dict)  # SUBJECT/RECORDING of each split, all of it
 
     @property
     def clusters(self) -> np.ndarray:

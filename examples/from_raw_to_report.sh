@@ -7,8 +7,8 @@
 # --restricted: the sets whose licence lets nobody pass their weights on (ssvep40, vep_edf): docs/results/restricted.
 # --seed: of everything that is trained (0; another one goes to runs/KIND-N). `evaluate.py seeds` puts their reports
 # beside each other.
-# --fold: of the sets with several recordings of a person (muse_*), test the recording so many before the last (0; another
-# one goes to runs/KIND-foldK). `evaluate.py folds` reads the reports of all folds as one.
+# --fold: of the sets with several recordings of a person (muse_*), test the K-th recording before the last (0; another K
+# goes to runs/KIND-foldK). `evaluate.py folds` reads the reports of all folds as one.
 # Every step can be repeated: what is finished is not done again, and training goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,6 +23,7 @@ while [[ "${1:-}" == --* ]]; do
 done
 [[ "$seed" =~ ^[0-9]+$ ]] || { echo "--seed '$seed': expected a whole number" >&2; exit 2; }
 [[ "$fold" =~ ^[0-9]+$ ]] || { echo "--fold '$fold': expected a whole number" >&2; exit 2; }
+[[ "$kind" != restricted || "$fold" = 0 ]] || { echo "--fold $fold: the restricted sets have no folds" >&2; exit 2; }
 run=$kind$([ "$seed" = 0 ] || echo "-$seed")$([ "$fold" = 0 ] || echo "-fold$fold")
 data=${1:-../shared/data} out=${2:-runs/$run} python=${PYTHON:-python}
 

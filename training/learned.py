@@ -1,24 +1,19 @@
-"""What recordings a stage read, for the folder that it exports."""
+"""Which recordings a stage reads, for the folder that it exports."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from neuroleon.common.learned import Learned
-from neuroleon.data_pipeline.shards import ShardReader
-from neuroleon.data_pipeline.storage import Location
 
 
-def learned_from(samples: Iterable[Location]) -> Learned:
-    """The recordings in the training and validation splits of folders of sample shards; pictures alone have none.
-
-    Raises:
-        DataError: a damaged shard.
-    """
-    found: dict[str, dict[str, set[str]]] = {split: defaultdict(set) for split in ("train", "validation")}
-    for location in samples:
-        for split, of_split in found.items():
-            for record in ShardReader(location, split):
-                info = record["json"]
-                if "npy" in record:
-                    of_split[info["recipe"]].add(f"{info['subject']}/{info['recording']}")
-    return Learned(**{split: {k: frozenset(v) for k, v in of_split.items()} for split, of_split in found.items()})
+def learned_from(manifests: Iterable[Mapping[str, Any]]) -> Learned:
+    """The recordings that manifests of sample shards list; not complete where one of an earlier version lists none."""
+    known = Learned(complete=True)
+    for manifest in manifests:
+        recordings = manifest.get("recordings")
+        if recordings is None:
+            known |= Learned()
+        else:
+            splits = {split: frozenset(recordings.get(split, ())) for split in ("train", "validation")}
+            known |= Learned(**{split: {manifest["name"]: of} for split, of in splits.items() if of}, complete=True)
+    return known

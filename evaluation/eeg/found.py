@@ -14,7 +14,8 @@ from neuroleon.signals.window import Window
 
 @dataclass(frozen=True, kw_only=True)
 class SetFacts:
-    """One set of the report. `trained` says whether the tokenizer saw its training split; None where nobody knows."""
+    """One set of the report. `trained` says whether the tokenizer saw its training split, None where nobody knows;
+    `known` says in words whether it learned from recordings of the split."""
 
     recipe: str
     n_windows: int
@@ -28,6 +29,7 @@ class SetFacts:
     trained: bool | None
     split_by: str
     confounded: str | None
+    known: str
     shards: str
 
 

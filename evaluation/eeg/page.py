@@ -108,8 +108,9 @@ def _sets(sets: Sequence[SetFacts]) -> list[str]:
     ]
     counts = ("windows", "trials", "recordings", "subjects", "channels", "seconds", "labels")
     parts = ["## Sets", table(("set", *counts, "split by", "trained on"), rows)]
-    confounded = [f"- **{s.recipe}, {s.confounded}**" for s in sets if s.confounded]
-    return [*parts, "\n".join(confounded)] if confounded else parts
+    notes = [f"- **{s.recipe}, {s.confounded}**" for s in sets if s.confounded]
+    notes += [f"- {s.recipe}: {s.known}" for s in sets]
+    return [*parts, "\n".join(notes)]
 
 
 def _fidelity(report: TokenizerReport) -> list[str]:

@@ -59,10 +59,10 @@ def evaluate_tokenizer(
     settings: TokenizerEvaluation,
     facts: dict[str, Any],
     trained: frozenset[str] | None,
-    learned: Learned | None = None,
+    learned: Learned,
 ) -> TokenizerReport:
-    """Measure `tokenizer`; `facts` head the report, `trained` names the sets that it was trained on and `learned` their
-    recordings, where known.
+    """Measure `tokenizer`; `facts` head the report, `trained` names the sets that it was trained on, where known, and
+    `learned` is what it says of their recordings.
 
     Every set is read and audited before anything is measured.
 
@@ -73,15 +73,17 @@ def evaluate_tokenizer(
     sets = [
         MeasuredSet(tokenizer, folder, settings.split, settings.limit, settings.seed) for folder in settings.samples
     ]
-    for measured, folder in zip(sets, settings.samples, strict=True):
-        known_recordings(learned, measured.scored, folder)  # refuses what the tokenizer was trained on
+    known = [
+        known_recordings(learned, measured.scored, folder, "tokenizer").sentence
+        for measured, folder in zip(sets, settings.samples, strict=True)
+    ]
     names = [measured.recipe for measured in sets]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"samples: two folders hold the set {twice[0]!r}; give each set once")
     run = Run(tokenizer, sets, settings.split, settings.recordings, settings.seed)
     report = TokenizerReport(
         facts=facts,
-        sets=tuple(_set_facts(measured, trained) for measured in sets),
+        sets=tuple(_set_facts(measured, trained, said) for measured, said in zip(sets, known, strict=True)),
         bits_per_second=run.whole.bits_per_second,
         bits_in_use=tokenizer.bits_per_second,
     )
@@ -91,7 +93,7 @@ def evaluate_tokenizer(
     return replace(report, left_out=tuple(run.left_out), seconds=run.seconds, cost=_cost(sets))
 
 
-def _set_facts(measured: MeasuredSet, trained: frozenset[str] | None) -> SetFacts:
+def _set_facts(measured: MeasuredSet, trained: frozenset[str] | None, known: str) -> SetFacts:
     scored = measured.scored
     windows = [trial.window for trial in scored.trials]
     return SetFacts(
@@ -105,6 +107,7 @@ def _set_facts(measured: MeasuredSet, trained: frozenset[str] | None) -> SetFact
         seconds=sum(window.eeg_uV.shape[1] / window.sfreq for window in windows),
         n_labels=len(scored.label_texts),
         trained=None if trained is None else measured.recipe in trained,
+        known=known,
         split_by=scored.audit.split_by,
         confounded=scored.audit.confounded,
         shards=scored.shards,

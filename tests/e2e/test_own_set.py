@@ -106,7 +106,7 @@ def test_what_was_planted_is_named(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "tokenizers" / "eeg" / "cross-fit").is_dir(), "no codes were made for the labels"
     (one,) = json.loads((tmp_path / "runs" / "report" / "report.json").read_text())["sets"]
     said = one["audit"]["sentences"]
-    assert "No recording of this split is among the 3 of this set that the model learned from." in said
+    assert "The model learned from 3 recordings of this set, and from none of this split." in said
     primary = {task["task"]: task["comparisons"][0]["conditions"] for task in one["tasks"]}
     for task in ("eeg2label", "eeg2text", "eeg2both"):  # so few steps teach no pictures
         right = {name: found["mean"] for name, found in primary[task].items()}

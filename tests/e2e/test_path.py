@@ -50,7 +50,9 @@ def test_from_raw_files_to_a_report(tmp_path: Path) -> None:
     assert not (tmp_path / "leak").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--seed", "three"], ["--seed"], ["--fold", "-1"], ["--sed", "3"]])
+@pytest.mark.parametrize(
+    "wrong", [["--seed", "three"], ["--seed"], ["--fold", "-1"], ["--fold", "1", "--restricted"], ["--sed", "3"]]
+)
 def test_the_script_refuses_what_it_does_not_know(wrong: list[str]) -> None:
     script = ["bash", "examples/from_raw_to_report.sh", *wrong]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=60)

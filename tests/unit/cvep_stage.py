@@ -46,7 +46,7 @@ def records(n_chans: int = N_CHANS, n: int = 24) -> list[dict[str, Any]]:
         kept = n_chans - 2 * (i % 4 == 3)
         told: dict[str, Any] = {
             "ch_names": names[:kept], "positions": electrode_positions(names[:kept]).tolist(), "sfreq": 200.0,
-            "scale_uV": 10.0, "recipe": "cvep", "subject": str(i % 2), "recording": f"r{i % 4}", "label": None,
+            "scale_uV": 10.0, "subject": str(i % 2), "recording": f"r{i % 4}", "label": None,
         }  # fmt: skip
         if i % 6:
             track = np.resize(codes[ord(labels[i]) - ord("A")], 400).astype(float).tolist()
@@ -61,7 +61,9 @@ def write_samples(folder: Path, made: list[dict[str, Any]], **preprocess: Any) -
     write_shard(shard_path(folder, "train", 0), made[:n_train], required=("json", "npy"))
     write_shard(shard_path(folder, "validation", 0), made[n_train:], required=("json", "npy"))
     labels = {"train": dict.fromkeys("xyz", 5)}
-    write_manifest(folder, preprocess=Preprocess(**preprocess).to_json(), labels=labels)
+    recordings = {split: [f"{k % 2}/r{k}" for k in range(4)] for split in ("train", "validation")}
+    facts = {"name": "cvep", "labels": labels, "recordings": recordings}
+    write_manifest(folder, preprocess=Preprocess(**preprocess).to_json(), **facts)
     return folder
 
 

@@ -33,7 +33,7 @@ def write_documents(root: Path, model_folder: Path) -> DocumentsConfig:
     samples, rng = root / "samples" / "shapes", np.random.default_rng(0)
     for split, n in (("train", 40), ("validation", 12)):
         write_shard(shard_path(samples, split, 0), [sample(i, rng) for i in range(n)], ("json", "npy", "png"))
-    write_manifest(samples)
+    write_manifest(samples, name="shapes", recordings={"train": ["s1/r0", "s1/r1"], "validation": ["s1/r2"]})
     write_json(samples / "preprocess.json", Preprocess().to_json())
     told = {"name": "shapes", "title": "Two shapes", "licence": "CC0-1.0", "citation": "nobody", "question": QUESTION}
     labels = {"label_text": {name: name for name in HZ}, "pictures": {}, "redistribute_pictures": True}

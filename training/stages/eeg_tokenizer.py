@@ -21,6 +21,8 @@ from tqdm import tqdm
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import sha256_file, sha256_json
 from neuroleon.common.seed import generator
+from neuroleon.data_pipeline.shard_table import read_manifest
+from neuroleon.data_pipeline.storage import Folder
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.cross_fit import CrossFit
@@ -338,7 +340,7 @@ class EEGTokenizerStage:
         tokenizer = EEGTokenizer(self.config.network, self.preprocess, network)
         tokenizer = tokenizer.calibrated(self.mixture.held_out(CALIBRATION_WINDOWS)).with_levels(levels)
         tokenizer.write(folder)
-        learned_from(self.config.data.samples).write(folder)
+        learned_from(read_manifest(Folder.at(samples)) for samples in self.config.data.samples).write(folder)
         by_split = {self.mixture.train[name].reader.fingerprint: folds for name, folds in self.mixture.folds.items()}
         without_folds = (tokenizer.reading(evidence) for evidence in _checked(module).without_folds)
         CrossFit(tuple(without_folds), by_split).save(folder)

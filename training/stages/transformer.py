@@ -19,6 +19,7 @@ from neuroleon.data_pipeline.loader import DocumentConfig, DocumentSource, Token
 from neuroleon.data_pipeline.order import WINDOW
 from neuroleon.data_pipeline.packing import LossWeights, Packed, pack
 from neuroleon.data_pipeline.pretokenize import Tokenizers
+from neuroleon.data_pipeline.shard_table import read_manifest
 from neuroleon.data_pipeline.storage import Folder, Location
 from neuroleon.decoding.labels import save_labels
 from neuroleon.model.config import ModelConfig, preset
@@ -78,6 +79,10 @@ class DocumentsConfig:
             )
         if self.validation_records < 1:
             raise ConfigError(f"data.validation_records is {self.validation_records}; give 1 or more")
+
+    def counts(self, name: str) -> bool:
+        """Whether a set is trained on: `recipes` may leave out some."""
+        return self.recipes.get(name, 0.0 if self.recipes else 1.0) > 0
 
     def documents(self, seed: int) -> DocumentConfig:
         """The settings of the training documents."""
@@ -196,7 +201,7 @@ class _TransformerStage:
         chosen = []
         for path in self._data.tokens:
             folder = TokenFolder(path, "validation", self.vocabulary)
-            if len(folder) and self._data.recipes.get(folder.name, 0.0 if self._data.recipes else 1.0) > 0:
+            if len(folder) and self._data.counts(folder.name):
                 places = np.unique(np.linspace(0, len(folder) - 1, self._data.validation_records).round().astype(int))
                 chosen += [(folder, i, folder[int(place)]) for i, place in enumerate(places)]
         return chosen
@@ -267,16 +272,17 @@ class _TransformerStage:
         sets = {one.folder.name: one.labels() for one in self._sets if one.preprocess is not None}
         save_labels({name: labels for name, labels in sets.items() if labels.labels}, folder)
         n_parameters = sum(p.numel() for p in module.parameters())
-        if learned := self._learned():
-            learned.write(folder)
+        self._learned().write(folder)
         card = model_card(
             [s.recipe for s in self._sets], [t.name for t in self._tasks], self.validate(module), n_parameters
         )
         write_atomic(folder / "README.md", card)
 
-    def _learned(self) -> Learned | None:
-        """The recordings that the weights know; None where a model they come from does not say its own."""
-        return learned_from(one.folder.address for one in self._sets if one.preprocess is not None)
+    def _learned(self) -> Learned:
+        """The recordings that the weights know: those that the token shards of the sets that count were made of."""
+        counted = (Folder.at(location) for location in self._data.tokens)
+        manifests = [read_manifest(folder) for folder in counted if self._data.counts(folder.name)]
+        return learned_from(manifest.get("samples", {}) for manifest in manifests)
 
 
 class PretrainStage(_TransformerStage):
@@ -313,9 +319,8 @@ class FinetuneStage(_TransformerStage):
         """sha256 over the data and the model it starts from."""
         return sha256_json({"data": super().fingerprint, "init": sha256_file(self._init / MANIFEST)})
 
-    def _learned(self) -> Learned | None:
-        before, now = Learned.read(self._init), super()._learned()
-        return before and now and before | now
+    def _learned(self) -> Learned:
+        return Learned.read(self._init) | super()._learned()
 
     def build(self) -> nn.Module:
         module = load_model(self._init)

@@ -64,6 +64,7 @@ def test_shards_of_webdataset_are_read_with_the_contents_that_it_reads(tmp_path:
         assert record["txt"] == sample["txt"].decode()
         np.testing.assert_array_equal(record["jpg"], np.array(Image.open(io.BytesIO(sample["jpg"])).convert("RGB")))
     assert json.loads((tmp_path / "recipe.json").read_text())["licence"] == "CC-BY-4.0"
+    assert json.loads((tmp_path / "manifest.json").read_text())["recordings"] == {}, "there is no EEG"
 
 
 def test_an_indexed_set_can_be_trained_on(tmp_path: Path) -> None:

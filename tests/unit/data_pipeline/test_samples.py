@@ -26,7 +26,7 @@ from neuroleon.data_pipeline.recording_samples import RecordingSamples
 from neuroleon.data_pipeline.samples import prepare_samples
 from neuroleon.data_pipeline.shards import ShardReader
 from neuroleon.data_pipeline.sources import survey
-from neuroleon.data_pipeline.splits import assign
+from neuroleon.data_pipeline.splits import SPLITS, assign
 from neuroleon.data_pipeline.stimuli import draw
 from neuroleon.data_pipeline.windows import window_of
 
@@ -85,6 +85,10 @@ def test_later_stages_find_labels_settings_and_pictures(own: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["preprocess"] == settings
     assert manifest["n_samples"]["train"] == 16
+    read = {split: [record["json"] for record in ShardReader(out, split)] for split in SPLITS}
+    recordings = {split: {f"{one['subject']}/{one['recording']}" for one in of} for split, of in read.items()}
+    assert {split: set(listed) for split, listed in manifest["recordings"].items()} == recordings
+    assert all(recordings.values())
 
 
 def test_no_name_date_or_header_text_gets_into_shards(own: Path) -> None:
@@ -102,6 +106,7 @@ def test_samples_that_are_indexed_anew_are_still_known_as_ours(own: Path) -> Non
         shutil.copy(path, own / "again")
     index_shards(own / "again", {"train": ["train-*.tar"], "test": ["test-*.tar"]})
     reader = ShardReader(own / "again", "train")
+    assert reader.manifest["recordings"] is None, "nobody has listed them, so that none is known to be missing"
     assert described(reader[0], reader) == reader[0]["json"]
 
 

@@ -89,6 +89,7 @@ def made(trials: Sequence[Trial]) -> TrialSet:
         majority=None,
         audit=Audit(split_by="", units={}, shared={}, confounded=None, sentences=()),
         shards="",
+        recordings={},
     )
 
 

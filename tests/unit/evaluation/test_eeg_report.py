@@ -1,5 +1,6 @@
 """The tokenizer report on a small set: gates that tell good from bad, a folder to read, and a command that refuses."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 import neuroleon.evaluate as command
 from neuroleon.common.errors import ConfigError, DataError
 from neuroleon.common.files import read_json, write_json
+from neuroleon.common.learned import Learned
 from neuroleon.data_pipeline.shards import shard_path, write_manifest, write_shard
 from neuroleon.evaluation.eeg import contest, gates
 from neuroleon.evaluation.eeg.fidelity import BANDS, CORRELATION, NMSE
@@ -166,6 +168,29 @@ def test_report_folder(toy: Path, folder: Path, tmp_path: Path) -> None:
     )
     drawn = {p.name for p in (tmp_path / "out" / "figures").iterdir()}
     assert drawn == {"bands.png", "codes.png", "waveforms-toy.png"} and all(f"figures/{name}" in text for name in drawn)
+
+
+def test_recordings_that_the_tokenizer_learned_from_are_refused(toy: Path, folder: Path, tmp_path: Path) -> None:
+    settings = TokenizerEvaluation(samples=(toy,), parts=(), limit=10)
+    (facts,) = evaluate_tokenizer_folder(folder, settings, tmp_path / "unknown").sets
+    said = "Whether the tokenizer learned from recordings of this split was not checked"
+    assert said in facts.known and said in (tmp_path / "unknown" / "report.md").read_text()
+    n_before, told = n_uses(folder), shutil.copytree(folder, folder.parent / "told")
+    by_split = {
+        split: [f"s{i % 2}/r{i}" for i, of in enumerate(SPLIT_OF) if of == split] for split in ("train", "test")
+    }
+    for learned, leaks in ((by_split["train"], False), (by_split["train"] + by_split["test"][:1], True)):
+        Learned(train={"toy": frozenset(learned)}, complete=True).write(told)
+        if leaks:
+            with pytest.raises(DataError, match=f"the tokenizer learned from 1 of .*{by_split['test'][0]}"):
+                evaluate_tokenizer_folder(told, settings, tmp_path / "leak")
+        else:
+            (facts,) = evaluate_tokenizer_folder(told, settings, tmp_path / "sound").sets
+            assert (
+                facts.known == f"The tokenizer learned from {len(learned)} recordings of this set, and from none of "
+                "this split."
+            )
+    assert n_uses(folder) == n_before + 1 and not (tmp_path / "leak").exists(), "no use of the test split"
 
 
 def test_the_command_prints_gates_and_keeps_what_is_no_report(

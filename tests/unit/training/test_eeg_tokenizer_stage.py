@@ -288,9 +288,9 @@ def test_it_learns_shows_what_it_restores_and_exports_a_tokenizer(cvep: Path, tm
         made.export(module, temporary)
     tokenizer = EEGTokenizer.load(tmp_path / "eeg")
     assert tokenizer.preprocess == Preprocess()
-    learned, first = Learned.read(tmp_path / "eeg"), records()[0]
-    assert learned is not None
-    assert f"{first['json']['subject']}/{first['json']['recording']}" in learned.train[first["json"]["recipe"]]
+    recordings = {"cvep": frozenset({"0/r0", "1/r1", "0/r2", "1/r3"})}
+    assert Learned.read(tmp_path / "eeg") == Learned(train=recordings, validation=recordings, complete=True)
+    first = records()[0]
     names, eeg = tuple(first["json"]["ch_names"]), first["npy"].astype(np.float32)
     window = Window(eeg, names, electrode_positions(names), scale_uV=1.0)
     (tokens,) = tokenizer.encode_windows([window])

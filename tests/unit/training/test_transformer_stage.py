@@ -17,8 +17,6 @@ from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import MANIFEST, read_json, sha256_file, verify_folder, write_json
 from neuroleon.common.learned import FILE, Learned
 from neuroleon.data_pipeline import remote
-from neuroleon.data_pipeline.shards import ShardReader
-from neuroleon.data_pipeline.splits import SPLITS
 from neuroleon.decoding.pipeline import NeuroleonPipeline
 from neuroleon.model.config import ModelConfig
 from neuroleon.retrieval.memory import Retrieval
@@ -146,36 +144,31 @@ def test_finetune_starts_from_the_run_and_counts_only_answers(
 def test_a_model_names_the_recordings_it_knows_and_those_of_the_model_before_it(
     data: DocumentsConfig, pretrained: Path, tmp_path: Path
 ) -> None:
-    (name,) = (Path(folder).name for folder in data.samples)
-    told = Learned.read(pretrained / "final")
-    read = {
-        split: {f"{r['json']['subject']}/{r['json']['recording']}" for r in ShardReader(data.samples[0], split)}
-        for split in SPLITS
-    }
-    assert told == Learned(train={name: frozenset(read["train"])}, validation={name: frozenset(read["validation"])}), (
-        "and nothing of the test split"
+    shapes = Learned(
+        train={"shapes": frozenset({"s1/r0", "s1/r1"})}, validation={"shapes": frozenset({"s1/r2"})}, complete=True
     )
-    before = shutil.copytree(pretrained / "final", tmp_path / "before")
-    other = Learned(train={"other": frozenset({"s9/r9"})}, validation={})
-    other.write(before)
-    _renew_manifest(before)
-    stage = FinetuneStage(FinetuneConfig(data=data, init=before), seed=0)
-    (tmp_path / "model").mkdir()
-    with torch.no_grad():
-        stage.export(stage.build().eval(), tmp_path / "model")
-    assert Learned.read(tmp_path / "model") == told | other
-    (before / FILE).unlink()
-    _renew_manifest(before)
-    stage = FinetuneStage(FinetuneConfig(data=data, init=before), seed=0)
-    (tmp_path / "from unknown").mkdir()
-    with torch.no_grad():
-        stage.export(stage.build().eval(), tmp_path / "from unknown")
-    assert Learned.read(tmp_path / "from unknown") is None, "of half it would be a false assurance"
+    assert Learned.read(pretrained / "final") == shapes
+    other = Learned(train={"other": frozenset({"s9/r9"})}, complete=True)
+    for name, before, expected in (
+        ("of another set", other, shapes | other),
+        ("that does not say", None, replace(shapes, complete=False)),
+    ):
+        init = shutil.copytree(pretrained / "final", tmp_path / name)
+        (init / FILE).unlink()
+        if before:
+            before.write(init)
+        listed = [file for file in read_json(init / MANIFEST) if (init / file).is_file()]
+        write_json(init / MANIFEST, {file: sha256_file(init / file) for file in listed})
+        assert exported(FinetuneStage(FinetuneConfig(data=data, init=init), 0), tmp_path / f"from {name}") == expected
+    assert data.counts("shapes") and replace(data, recipes={"shapes": 0.5}).counts("shapes")
+    assert not replace(data, recipes={"else": 1.0}).counts("shapes"), "nothing is learned of it"
 
 
-def _renew_manifest(folder: Path) -> None:
-    listed = [name for name in read_json(folder / MANIFEST) if (folder / name).is_file()]
-    write_json(folder / MANIFEST, {name: sha256_file(folder / name) for name in listed})
+def exported(stage: FinetuneStage, folder: Path) -> Learned:
+    folder.mkdir()
+    with torch.no_grad():
+        stage.export(stage.build().eval(), folder)
+    return Learned.read(folder)
 
 
 def test_what_does_not_belong_together_is_refused(data: DocumentsConfig) -> None:
