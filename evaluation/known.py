@@ -31,11 +31,8 @@ def known_recordings(learned: Learned, trials: TrialSet, folder: Path, what: str
     """
     here = trials.recordings[trials.split]
     taught, chose = (of.get(trials.recipe, NOTHING) for of in (learned.train, learned.validation))
-    if trials.split == "train":
-        return Known(
-            apart=False, sentence=f"The {what} learned from {len(here & taught)} of the {len(here)} recordings."
-        )
-    if both := sorted(here & taught):
+    both = sorted(here & taught)
+    if both and trials.split != "train":
         raise DataError(
             f"{folder}: the {what} learned from {len(both)} of the {len(here)} recordings of split {trials.split!r}, "
             f"such as {both[0]}; evaluate one that was trained without them, or give the samples that this one was "
@@ -44,6 +41,8 @@ def known_recordings(learned: Learned, trials: TrialSet, folder: Path, what: str
     unknown = f"Whether the {what} learned from recordings of this split was not checked"
     if not learned.complete:
         return Known(apart=False, sentence=f"{unknown}: it, or a part of it, does not say from which it learned.")
+    if both:
+        return Known(apart=False, sentence=f"The {what} learned from {len(both)} of the {len(here)} recordings.")
     if not taught | chose:
         return Known(
             apart=True,

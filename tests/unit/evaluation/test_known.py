@@ -61,9 +61,11 @@ def test_every_case_is_told_apart(trials: TrialSet, folder: Path) -> None:
     assert not strange.apart and "under other pseudonyms" in strange.sentence
     partly = known_recordings(learned(trials, train, complete=False), trials, folder)
     assert not partly.apart and "does not say" in partly.sentence
-    of_train = known_recordings(learned(trials, train | elsewhere), load_trials(folder, "train", 8, 0), folder)
+    train_trials = load_trials(folder, "train", 8, 0)
+    of_train = known_recordings(learned(trials, train | elsewhere), train_trials, folder)
     assert not of_train.apart
     assert of_train.sentence == f"The model learned from {len(train)} of the {len(train)} recordings."
+    assert "was not checked" in known_recordings(Learned(), train_trials, folder).sentence
     of_validation = load_trials(folder, "validation", 8, 0)
     validated = known_recordings(learned(trials, train, trials.recordings["validation"]), of_validation, folder)
     assert validated.apart and "chose" not in validated.sentence
