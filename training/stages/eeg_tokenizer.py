@@ -15,8 +15,6 @@ import torch
 from loguru import logger
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 
 from neuroleon.common.errors import ConfigError
 from neuroleon.common.files import sha256_file, sha256_json
@@ -26,18 +24,17 @@ from neuroleon.data_pipeline.storage import Folder
 from neuroleon.signals.preprocess import Preprocess
 from neuroleon.tokenizers.eeg.config import EEGTokenizerConfig
 from neuroleon.tokenizers.eeg.cross_fit import CrossFit
-from neuroleon.tokenizers.eeg.evidence import PLACES, Evidence
+from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.heads import Contrast, ReadOuts, SetAdversary, pooled
 from neuroleon.tokenizers.eeg.losses import reconstruction_losses
-from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, patches, whole_steps
+from neuroleon.tokenizers.eeg.network import EEGNetwork, existing_steps, whole_steps
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
 from neuroleon.training.config import RunConfig
 from neuroleon.training.learned import learned_from
 from neuroleon.training.model_card import shared_preprocess
 from neuroleon.training.stage import Examples
 from neuroleon.training.stages.eeg_evidence import fit_evidence
-from neuroleon.training.stages.eeg_evoked import Labelled, evoked_readout
-from neuroleon.training.stages.eeg_numbers import SetTrials
+from neuroleon.training.stages.eeg_start import fields, fold_by_name, readout, set_trials, usual_background
 from neuroleon.training.stages.eeg_windows import EEGDataConfig, Mixture, Spoiled, Trial, spoil, unspoiled
 
 CALIBRATION_WINDOWS = 24  # of each set's validation split
@@ -157,32 +154,21 @@ class EEGTokenizerStage:
         # made anew from the shards at every start, so no checkpoint needs it
         network, batches = module.network, list(self._first_batches())
         sets = {name: list(self._labelled(name)) for name in self.mixture.aligned}
-        network.start_from(torch.cat([_fields(network, batch) for batch in batches]), self._readout(network, sets))
+        network.start_from(torch.cat([fields(network, batch) for batch in batches]), readout(network, sets, self._seed))
         # a stream begins before its recording is known, so what is causal reads power as it is
-        if not self.config.network.causal and (usual := _usual_background(sets)) is not None:
+        if not self.config.network.causal and (usual := usual_background(sets)) is not None:
             network.encoder.evidence.tell_from(usual)
         sfreq = self.config.network.sfreq
-        heard = ((name, _set_trials(network, trials, sfreq)) for name, trials in sets.items() if trials)
+        heard = ((name, set_trials(network, trials, sfreq)) for name, trials in sets.items() if trials)
         without_folds, fold_of = fit_evidence(network.encoder.evidence, heard, self._seed)
         module.without_folds = tuple(without_folds)
         self.mixture.subjects = network.encoder.evidence.subjects
         self.mixture.folds = {
-            name: _fold_by_name([trial for trial, _ in sets[name]], folds) for name, folds in fold_of.items()
+            name: fold_by_name([trial for trial, _ in sets[name]], folds) for name, folds in fold_of.items()
         }
         batches = list(self._first_batches())  # the same ones, with the people and folds that are known by now
         network.quantizer.start_from(torch.cat([_latents(module, batch) for batch in batches]))
         return module
-
-    def _readout(self, network: EEGNetwork, sets: dict[str, list[tuple[Trial, dict[str, Tensor]]]]) -> Tensor:
-        """What the labels of the aligned sets say must survive: rows of all sets' `evoked_readout`."""
-        rows = [torch.zeros(0, network.encoder.to_waveform.in_features)]
-        for trials in tqdm(sets.values(), desc="evoked responses", unit="set", dynamic_ncols=True):
-            labelled = [
-                Labelled(label=str(trial.label), subject=trial.subject, steps=_fields(network, batch))
-                for trial, batch in trials
-            ]
-            rows.append(evoked_readout(labelled, self._seed))
-        return torch.cat(rows)
 
     def _labelled(self, name: str) -> Iterator[tuple[Trial, dict[str, Tensor]]]:
         """Labelled windows of a set's training split, spread over it, in whole steps, each as a batch of its own."""
@@ -352,73 +338,10 @@ def _checked(module: nn.Module) -> EEGTokenizerTraining:
 
 
 @torch.no_grad()
-def _fields(network: EEGNetwork, batch: dict[str, Tensor]) -> Tensor:
-    """Coefficients (n, K * step_samples) of the whole steps of a batch."""
-    field = network.encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
-    size = network.encoder.step_samples
-    return patches(field, size)[whole_steps(batch["valid"], size)]
-
-
-@torch.no_grad()
 def _latents(module: EEGTokenizerTraining, batch: dict[str, Tensor]) -> Tensor:
     """Latents (n, D) of the whole steps of a batch."""
     latents = module.eval().latents(batch, *(batch[name] for name in ("eeg", "electrodes", "known", "valid")))
     return latents[whole_steps(batch["valid"], module.network.encoder.step_samples)]
-
-
-def _fold_by_name(trials: list[Trial], folds: np.ndarray) -> dict[str, int]:
-    """The fold (n,) that each recording is left out in; of trials whose recording is in several, by their keys."""
-    of_recordings: dict[str, set[int]] = {}
-    for trial, fold in zip(trials, folds.tolist(), strict=True):
-        of_recordings.setdefault(trial.recording, set()).add(fold)
-    whole = {name: found.pop() for name, found in of_recordings.items() if len(found) == 1}
-    return {
-        trial.recording if trial.recording in whole else trial.key: fold
-        for trial, fold in zip(trials, folds.tolist(), strict=True)
-    }
-
-
-@torch.no_grad()
-def _set_trials(network: EEGNetwork, trials: list[tuple[Trial, dict[str, Tensor]]], sfreq: float) -> SetTrials:
-    """What `fit_evidence` reads of a set, whose windows are at `sfreq` Hz."""
-    encoder = network.encoder
-    steps = np.full((len(trials), PLACES, encoder.evidence.templates.shape[1]), np.nan, np.float32)
-    stimuli = np.full((len(trials), PLACES * encoder.step_samples), np.nan, np.float32)
-    rhythms = []
-    for row, (trial, batch) in enumerate(trials):
-        field = encoder.spatial(batch["eeg"], batch["electrodes"], batch["known"])
-        of_steps, power, known = encoder.evidence.numbers(field, batch["valid"], batch["background"])
-        steps[row, : min(PLACES, of_steps.shape[1])] = of_steps[0, :PLACES].numpy()
-        if trial.stimulus is not None:
-            stimuli[row, : len(trial.stimulus)] = trial.stimulus[: stimuli.shape[1]]
-        rhythms.append(power[0].masked_fill(~known[0, :, None], torch.nan))
-    return SetTrials(
-        steps=steps,
-        rhythms=pad_sequence(rhythms, batch_first=True, padding_value=torch.nan).numpy(),
-        loudness=encoder.evidence.loudness.numpy(),
-        frequency=encoder.evidence.frequency.numpy(),
-        stimuli=stimuli,
-        sfreq=sfreq,
-        labels=np.array([str(trial.label) for trial, _ in trials]),
-        subjects=np.array([trial.subject for trial, _ in trials]),
-        recordings=np.array([trial.recording for trial, _ in trials]),
-    )
-
-
-def _usual_background(sets: dict[str, list[tuple[Trial, dict[str, Tensor]]]]) -> Tensor | None:
-    """The mean background spectrum (45,) of the recordings of labelled trials, every set as much; None without any."""
-    of_sets = []
-    for name, trials in sets.items():
-        of_recordings = {trial.recording: trial.background for trial, _ in trials}
-        known = [background for background in of_recordings.values() if background is not None]
-        if known:
-            of_sets.append(np.mean(known, axis=0))
-        if len(known) < len(of_recordings):
-            logger.info(
-                f"{name}: {len(of_recordings) - len(known)} of {len(of_recordings)} recordings have no background "
-                "spectrum (shorter than a minute, or samples prepared before it was measured): the usual one is used"
-            )
-    return torch.tensor(np.mean(of_sets, axis=0)) if of_sets else None
 
 
 def _in_steps(latents: Tensor, exists: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from neuroleon.signals.background import background_of
 from neuroleon.tokenizers.eeg.cross_fit import CrossFit, copy_without_folds
 from neuroleon.tokenizers.eeg.evidence import Evidence
 from neuroleon.tokenizers.eeg.tokenizer import EEGTokenizer
-from neuroleon.training.stages.eeg_tokenizer import _set_trials
+from neuroleon.training.stages.eeg_start import set_trials
 
 
 def test_semantic_numbers_are_fitted_to_what_the_network_makes_of_a_window(cvep: Path) -> None:
@@ -26,7 +26,7 @@ def test_semantic_numbers_are_fitted_to_what_the_network_makes_of_a_window(cvep:
     network = telling_labels(made.build().eval().network)
     network.encoder.context = None
     trials = list(made._labelled("cvep"))
-    given, evidence, n = _set_trials(network, trials, 200.0), network.encoder.evidence, TINY.semantic_dim
+    given, evidence, n = set_trials(network, trials, 200.0), network.encoder.evidence, TINY.semantic_dim
     torch.nn.init.normal_(evidence.usual_response, std=0.1)
     torch.nn.init.normal_(evidence.usual_power, std=0.1)
     n_steps = 16
