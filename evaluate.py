@@ -168,29 +168,32 @@ def compare_parser() -> ArgumentParser:
 
 def seeds_parser() -> ArgumentParser:
     """The command line of reports of retrained models."""
-    parser = ArgumentParser(
-        prog="evaluate.py seeds",
-        exit_on_error=False,
-        formatter_class=RawDescriptionHelpFormatter,
-        description="How far the numbers of models lie apart that were trained in the same way from other seeds:\n"
+    return _reports_parser(
+        "seeds",
+        "How far the numbers of models lie apart that were trained in the same way from other seeds:\n"
         "their mean, their spread, and whether they lie within the interval of the first.",
     )
-    parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="folders that evaluate.py wrote")
-    parser.add_argument("--out", type=Path | None, default=None, help="folder for seeds.html, .md and .json")
-    return parser
 
 
 def folds_parser() -> ArgumentParser:
     """The command line of reports of cross-validation."""
-    parser = ArgumentParser(
-        prog="evaluate.py folds",
-        exit_on_error=False,
-        formatter_class=RawDescriptionHelpFormatter,
-        description="The reports of cross-validation over recordings (prepare.py samples --fold) read as one: numbers\n"
+    return _reports_parser(
+        "folds",
+        "The reports of cross-validation over recordings (prepare.py samples --fold) read as one: numbers\n"
         "of every recording by a model that never saw it, with intervals over recordings.",
     )
+
+
+def _reports_parser(name: str, description: str) -> ArgumentParser:
+    """The command line of what reads several reports."""
+    parser = ArgumentParser(
+        prog=f"evaluate.py {name}",
+        exit_on_error=False,
+        formatter_class=RawDescriptionHelpFormatter,
+        description=description,
+    )
     parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="folders that evaluate.py wrote")
-    parser.add_argument("--out", type=Path | None, default=None, help="folder for folds.html, .md and .json")
+    parser.add_argument("--out", type=Path | None, default=None, help=f"folder for {name}.html, .md and .json")
     return parser
 
 

@@ -17,8 +17,8 @@ from neuroleon.evaluation.baselines.run import BEST
 from neuroleon.evaluation.numbers import LABEL, Key, Number, ReadReport, read_numbers, require_alike
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
 from neuroleon.evaluation.rows import LABEL_BITS
-from neuroleon.evaluation.stats import Estimate, bootstrap_ci, bootstrap_share
-from neuroleon.evaluation.words import estimate, number
+from neuroleon.evaluation.stats import Estimate, bootstrap_ci, bootstrap_share, paired_permutation_p
+from neuroleon.evaluation.words import estimate, metric_cell, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,14 @@ class OverFolds:
 class SetOverFolds:
     """One set and split: how many windows each recording has, the numbers of the models, and the accuracy of the
     methods of the field that every fold asked, the best first; `share` is what the models' labels have of the best
-    one's accuracy, where there is one."""
+    one's accuracy, where there is one, and `p` that of their paired difference, recordings changing sign as wholes."""
 
     place: Key
     windows: dict[str, int]
     numbers: tuple[OverFolds, ...]
     methods: tuple[OverFolds, ...]
     share: Estimate | None
+    p: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +136,14 @@ def _of_set(place: Key, reports: Sequence[ReadReport]) -> SetOverFolds:
     methods = [one for key, one in numbers.items() if _is_method(reports[0], key, place)]
     methods.sort(key=lambda one: -one.mean.mean)
     label = found.get((*place, *LABEL))
+    share, p = _against(label, found[methods[0].where], recordings) if label and methods else (None, None)
     return SetOverFolds(
         place=place,
         windows={name: list(recordings.values()).count(name) for name in sorted(set(recordings.values()))},
         numbers=tuple(one for key, one in numbers.items() if found[key][0].of == "model"),
         methods=tuple(methods),
-        share=_share(label, found[methods[0].where], recordings) if label and methods else None,
+        share=share,
+        p=p,
     )
 
 
@@ -170,14 +173,17 @@ def _over_folds(key: Key, folds: Sequence[Number], recordings: dict[str, str]) -
     )
 
 
-def _share(model: Sequence[Number], method: Sequence[Number], recordings: dict[str, str]) -> Estimate | None:
-    """Of the method's accuracy, what the models' labels have, on the windows that both answered."""
+def _against(
+    model: Sequence[Number], method: Sequence[Number], recordings: dict[str, str]
+) -> tuple[Estimate | None, float | None]:
+    """Of the method's accuracy, what the models' labels have, on the windows that both answered, and p."""
     part, whole = _joined(model), _joined(method)
     both = [window for window in part if window in whole]
     clusters = np.array([recordings[window] for window in both])
     if len(np.unique(clusters)) < 2:
-        return None
-    return bootstrap_share(np.array([part[w] for w in both]), np.array([whole[w] for w in both]), clusters)
+        return None, None
+    parts, wholes = np.array([part[w] for w in both]), np.array([whole[w] for w in both])
+    return bootstrap_share(parts, wholes, clusters), paired_permutation_p(parts, wholes, clusters)
 
 
 def page_of(found: Folds) -> list[Block]:
@@ -206,7 +212,8 @@ def _section(one: SetOverFolds, n_reports: int) -> Iterator[Block]:
         best = one.methods[0]
         yield Text(
             f"Best method of the field, chosen on these windows: {best.where[2]}, {estimate(best.mean, best.unit)}. "
-            f"Labels of the models have {estimate(one.share, 'share')} of it."
+            f"Labels of the models have {estimate(one.share, 'share')} of it (paired difference, sign flips of whole "
+            f"recordings: p {number(one.p)})."
         )
     head = ("task or method", "number", "mean", "shuffled", *(f"report {k + 1}" for k in range(n_reports)))
     yield Table(head, [_row(row) for row in (*one.numbers, *one.methods)])
@@ -229,10 +236,9 @@ def _of_recordings(one: SetOverFolds, names: Sequence[str], shown: Sequence[Over
 
 def _row(one: OverFolds) -> list[str]:
     *_, task, metric = one.where
-    name = f"{metric} ({one.unit})" if one.unit else metric
     return [
         task,
-        f"**{name}**" if one.is_primary else name,
+        metric_cell(metric, one.unit, is_primary=one.is_primary),
         estimate(one.mean, one.unit),
         number(one.shuffled, one.unit),
         *(number(fold, one.unit) for fold in one.folds),

@@ -17,7 +17,7 @@ from neuroleon.common.errors import DataError
 from neuroleon.evaluation.numbers import LABEL, Key, Number, ReadReport, read_numbers, require_alike
 from neuroleon.evaluation.page import Block, Bullets, Heading, Table, Text
 from neuroleon.evaluation.stats import LEVEL, Estimate, bootstrap_ci, bootstrap_share
-from neuroleon.evaluation.words import estimate, number
+from neuroleon.evaluation.words import estimate, metric_cell, number
 
 ABOVE = {"higher": "above shuffled", "lower": "below shuffled"}  # better when it is ...: the verdict that is wanted
 
@@ -222,10 +222,9 @@ def _beside_the_field(best: Best) -> Block:
 
 def _row(one: OverSeeds, n_others: int) -> list[str]:
     *_, task, metric = one.where
-    name = f"{metric} ({one.unit})" if one.unit else metric
     return [
         task,
-        f"**{name}**" if one.is_primary else name,
+        metric_cell(metric, one.unit, is_primary=one.is_primary),
         estimate(one.mean, one.unit),
         number(one.spread, one.unit),
         *(number(model.mean, one.unit) for model in one.models),

@@ -36,6 +36,12 @@ def estimate(e: Estimate | None, unit: str = "", *, sign: bool = False) -> str:
     return f"{number(e.mean, unit, sign=sign)} [{low}, {high}]"
 
 
+def metric_cell(metric: str, unit: str, *, is_primary: bool) -> str:
+    """The name of a number with its unit, bold where it is primary."""
+    name = f"{metric} ({unit})" if unit else metric
+    return f"**{name}**" if is_primary else name
+
+
 def p_cell(c: Comparison) -> str:
     """p, and behind it the corrected one, where the number is primary."""
     return f"{c.p:.4f}" + (f" ({c.p_holm:.4f})" if c.p_holm is not None else "")

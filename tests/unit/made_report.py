@@ -149,3 +149,14 @@ def bare_set() -> SetResult:
 
 def report(**changed: Any) -> Report:
     return Report(facts={"model": "toy", "limit": 20}, sets=(set_result(**changed),))
+
+
+def as_format_1(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a report as an older version wrote it: without values of single windows."""
+    for result in record["sets"]:
+        del result["trials"]
+        for one in result["baselines"]:
+            del one["values"]
+        for task in result["tasks"]:
+            del task["values"]
+    return record | {"format": 1}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_report import KEYS, comparison, label_task, scores, set_result
+from made_report import KEYS, as_format_1, comparison, label_task, scores, set_result
 
 import neuroleon.evaluate as command
 from neuroleon.common.errors import DataError
@@ -117,9 +117,16 @@ def test_the_share_is_of_the_method_that_is_best_over_all_folds(tmp_path: Path) 
     part, whole = (np.concatenate([scores(n) for n in of]) for of in ((20, 10), (12, 18)))
     assert one.share == bootstrap_share(part, whole, np.repeat(["s1/r1", "s1/r2"], 40))
     assert one.share is not None and one.share.mean == pytest.approx(1.0)
+    assert one.p == 1.0, "one recording more, one less by as much"
     assert any("left out: EEGNet (recipe)." in remark for remark in over_folds(folders).remarks)
     bare = only([fold(tmp_path / f"bare {r}", 9, f"s1/{r}", baselines=()) for r in ("r1", "r2")])
-    assert bare.share is None and not bare.methods
+    assert bare.share is None and bare.p is None and not bare.methods
+
+
+def test_p_of_the_difference_is_exact_over_recordings(tmp_path: Path) -> None:
+    """In six recordings the method is better, by as much in each: two of 64 patterns of signs are as far from 0."""
+    one = only([fold(tmp_path / f"r{k}", 14, f"s1/r{k}", baselines=methods(TRCA=20)) for k in range(6)])
+    assert one.p == pytest.approx(2 / 64)
 
 
 def test_what_is_no_fold_is_left_out_and_what_is_not_known_is_said(tmp_path: Path) -> None:
@@ -177,13 +184,7 @@ def test_what_are_no_folds_is_refused(
 
 def test_reports_of_format_1_are_refused(tmp_path: Path) -> None:
     folders = [fold(tmp_path / name, 10, f"s1/{name}") for name in ("r1", "r2")]
-    record = read_json(folders[1] / "report.json")
-    for result in record["sets"]:
-        del result["trials"]
-        for one in result["baselines"]:
-            del one["values"]
-        for task in result["tasks"]:
-            del task["values"]
-    write_json(folders[1] / "report.json", record | {"format": 1})
+    path = folders[1] / "report.json"
+    write_json(path, as_format_1(read_json(path)))
     with pytest.raises(DataError, match="r2: of format 1"):
         over_folds(folders)

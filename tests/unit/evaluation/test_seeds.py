@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_report import CLUSTERS, KEYS, comparison, label_task, scores, set_result
+from made_report import CLUSTERS, KEYS, as_format_1, comparison, label_task, scores, set_result
 
 import neuroleon.evaluate as command
 from neuroleon.common.errors import DataError
@@ -143,14 +143,8 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_reports_of_format_1_are_told_of(tmp_path: Path) -> None:
     folders = [written(tmp_path / str(n), n) for n in (10, 11)]
-    record = read_json(folders[1] / "report.json")
-    for result in record["sets"]:
-        del result["trials"]
-        for one in result["baselines"]:
-            del one["values"]
-        for task in result["tasks"]:
-            del task["values"]
-    write_json(folders[1] / "report.json", record | {"format": 1})
+    path = folders[1] / "report.json"
+    write_json(path, as_format_1(read_json(path)))
     assert any(str(folders[1]) in remark and "format 1" in remark for remark in over_seeds(folders).remarks)
 
 
